@@ -1,0 +1,45 @@
+# Every command sets up what it needs. `make` alone lists them.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python -m
+# One thread a process: on few cores, processes that share them are slower with more.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help book read lab test notebooks clean
+.DEFAULT_GOAL := help
+
+help:  ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*##/ { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+$(VENV)/.ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("The book needs Python 3.11 or newer; %s is %d.%d. Name another one: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.PHONY: assets
+assets: $(VENV)/.ready
+	@$(RUN) embeddings_lib.assets
+
+book: assets  ## build the site into _build/html
+	$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q --path-output _build/next
+	@$(RUN) book._ext.publish _build/next/_build/html _build/html
+	@echo "The book is in _build/html/index.html. To read it: make read"
+
+read: book  ## build the site, serve it and open it
+	$(RUN) webbrowser http://localhost:8000 & $(RUN) http.server --bind localhost --directory _build/html 8000
+
+lab: assets  ## open the chapters in JupyterLab
+	$(RUN) jupyterlab --notebook-dir=. chapters/01_text_to_tokens.ipynb
+
+test: assets  ## check style, library, notebooks and site
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) codespell_lib
+	$(RUN) pytest -n 2 --dist loadfile
+
+notebooks: assets  ## run every chapter and store its outputs
+	$(RUN) tests.notebooks --run chapters/*.ipynb
+
+clean:  ## remove what these commands made in this folder
+	rm -rf $(VENV) _build .pytest_cache .ruff_cache .hypothesis
