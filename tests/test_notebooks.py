@@ -1,0 +1,128 @@
+"""The chapters as files: run in order, clean, listed in the book, solvable."""
+
+import nbformat
+import pytest
+import yaml
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from tests import notebooks
+
+by_name = pytest.mark.parametrize(
+    "path", notebooks.CHAPTERS, ids=lambda path: path.stem
+)
+
+
+@by_name
+def test_a_strict_run_compares_the_whole_chapter(path):
+    assert notebooks.problems(notebooks.read(path)) == []
+
+
+@by_name
+def test_the_chapter_can_be_read_in_plain_jupyter(path):
+    for cell in notebooks.read(path).cells:
+        if cell.cell_type == "markdown":
+            assert "```{" not in cell.source
+            assert ":::" not in cell.source
+            assert "{cite" not in cell.source
+
+
+@by_name
+def test_every_cell_is_short(path):
+    for cell in notebooks.read(path).cells:
+        if cell.cell_type == "code":
+            assert len(cell.source.splitlines()) <= 20, cell.source
+
+
+@by_name
+def test_printed_solutions_pass_the_checks_of_their_exercises(path):
+    notebook = notebooks.read(path)
+    unsolved = [
+        cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])
+    ]
+    assert unsolved, "a chapter has exercises"
+    assert all(cell.outputs[0].text == "not yet\n" for cell in unsolved)
+    solved = notebooks.run(notebooks.solved(notebook))
+    for cell in solved.cells:
+        if "exercise" in cell.metadata.get("tags", []):
+            assert cell.outputs[0].text == "right\n", cell.source
+
+
+def test_every_chapter_is_in_the_book_in_order():
+    toc = yaml.safe_load((notebooks.ROOT / "_toc.yml").read_text("utf-8"))
+    files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
+    listed = [file for file in files if file.startswith("chapters/")]
+    assert listed == [f"chapters/{path.stem}" for path in notebooks.CHAPTERS]
+
+
+def notebook_with(**cell):
+    cell = {"source": "1 + 1", "execution_count": 1} | cell
+    notebook = new_notebook(cells=[new_code_cell(**cell)])
+    return notebooks.clean(notebook)
+
+
+def test_a_good_notebook_has_no_problem():
+    good = notebook_with(
+        outputs=[new_output("stream", name="stdout", text="2 / 3 and/or\n")]
+    )
+    assert notebooks.problems(good) == []
+
+
+IMAGE = new_output("display_data", {"image/png": "abcd"})
+BAD = {
+    "never run": ({"execution_count": None}, "run as number None"),
+    "out of order": ({"execution_count": 2}, "run as number 2"),
+    "error": (
+        {"outputs": [new_output("error", ename="KeyError", evalue="", traceback=[])]},
+        "ended in KeyError",
+    ),
+    "stderr": (
+        {"outputs": [new_output("stream", name="stderr", text="a warning")]},
+        "wrote to stderr: 'a warning'",
+    ),
+    "absolute path": (
+        {"outputs": [new_output("stream", name="stdout", text="in /home/me/book")]},
+        "absolute path with '/home/'",
+    ),
+    "no alt text": ({"outputs": [IMAGE]}, "without an alt text"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_notebook_is_told_what_is_wrong(name):
+    cell, message = BAD[name]
+    (problem,) = notebooks.problems(notebook_with(**cell))
+    assert message in problem
+
+
+def test_metadata_of_one_machine_is_a_problem():
+    notebook = notebook_with()
+    notebook.metadata.kernelspec = {"name": "my-own-venv"}
+    (problem,) = notebooks.problems(notebook)
+    assert "metadata of one machine" in problem
+
+
+def test_saving_replaces_the_file_only_when_complete(tmp_path, monkeypatch):
+    path = tmp_path / "a.ipynb"
+    notebooks.save(notebook_with(), path)
+    before = path.read_text()
+
+    def stop_half_way(notebook, target):
+        target.write_text(before[:20])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nbformat, "write", stop_half_way)
+    with pytest.raises(KeyboardInterrupt):
+        notebooks.save(notebook_with(source="2"), path)
+    assert path.read_text() == before
+
+
+def test_a_solution_replaces_the_stub_and_keeps_the_check():
+    exercise = new_code_cell(
+        "def f():\n    ...\n\n\n# check\nprint(f())", metadata={"tags": ["exercise"]}
+    )
+    solution = new_markdown_cell(
+        "<details>\n<summary>Solution</summary>\n\n"
+        "```python\ndef f():\n    return 1\n```\n"
+    )
+    solved = notebooks.solved(new_notebook(cells=[exercise, solution]))
+    assert solved.cells[0].source == "def f():\n    return 1\n# check\nprint(f())"

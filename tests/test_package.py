@@ -1,0 +1,62 @@
+"""The package as a whole: light to import, every public name explained and shown."""
+
+import inspect
+import subprocess
+import sys
+
+import torch
+
+import embeddings_lib
+from tests import notebooks
+
+
+def test_importing_it_loads_nothing_heavy():
+    heavy = [
+        "matplotlib",
+        "IPython",
+        "pooch",
+        "requests",
+        "safetensors",
+        "numba",
+        "scipy",
+    ]
+    code = (
+        f"import torch, sys; before = set(sys.modules); import embeddings_lib; print([\
+name for name in {heavy} if name in sys.modules and name not in before])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
+
+
+def test_every_public_name_is_documented_with_an_example():
+    for name in embeddings_lib.__all__:
+        doc = inspect.getdoc(getattr(embeddings_lib, name))
+        assert doc, name
+        assert ">>> " in doc, name
+
+
+def test_every_public_name_is_used_in_a_chapter():
+    sources = "\n".join(
+        cell.source
+        for path in notebooks.CHAPTERS
+        for cell in notebooks.read(path).cells
+    )
+    for name in embeddings_lib.__all__:
+        assert name in sources, name
+
+
+def test_default_device_can_compute():
+    ones = torch.ones(3, device=embeddings_lib.default_device())
+    assert ones.sum().item() == 3.0
+
+
+def test_default_device_prefers_a_gpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert embeddings_lib.default_device() == torch.device("cpu")
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert embeddings_lib.default_device() == torch.device("mps")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert embeddings_lib.default_device() == torch.device("cuda")

@@ -1,0 +1,135 @@
+"""The built site: no warning, no broken link, nothing from another host."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from bs4 import BeautifulSoup
+
+from book._ext import face, publish
+from tests.notebooks import ROOT
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The book, built as `make book` builds it: every warning is an error."""
+    folder = tmp_path_factory.mktemp("site")
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    options = ["--all", "-W", "-n", "--keep-going", "-q", "--path-output", folder]
+    result = subprocess.run(
+        [jupyter_book, "build", ROOT, *options], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return folder / "_build" / "html"
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+    """Path -> parsed page, for every page that a reader can open."""
+    found = {
+        path: BeautifulSoup(path.read_text("utf-8"), "html.parser")
+        for path in site.rglob("*.html")
+        if "_static" not in path.parts
+    }
+    assert len(found) >= 8
+    return found
+
+
+def references(page):
+    for tag, attribute in (
+        ("a", "href"),
+        ("img", "src"),
+        ("script", "src"),
+        ("link", "href"),
+    ):
+        for element in page.find_all(tag, **{attribute: True}):
+            yield tag, element[attribute]
+
+
+def test_every_internal_link_and_image_resolves(site, pages):
+    broken = []
+    for path, page in pages.items():
+        for _, reference in references(page):
+            parts = urlsplit(reference)
+            if parts.scheme or parts.netloc:
+                continue
+            target = (
+                (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            )
+            if not target.exists():
+                broken.append(f"{path.relative_to(site)}: {reference}")
+            elif parts.fragment and target in pages:
+                places = {element["id"] for element in pages[target].select("[id]")}
+                if unquote(parts.fragment) not in places:
+                    broken.append(f"{path.relative_to(site)}: {reference} (no place)")
+    assert broken == []
+
+
+def test_a_page_loads_nothing_from_another_host(site, pages):
+    for path, page in pages.items():
+        loaded = [
+            ref for tag, ref in references(page) if tag in ("img", "script", "link")
+        ]
+        styles = re.findall(r"url\(['\"]?(https?:[^)]*)", path.read_text("utf-8"))
+        assert [ref for ref in loaded + styles if urlsplit(ref).netloc] == []
+
+
+def test_every_figure_says_what_it_shows(pages):
+    for path, page in pages.items():
+        for image in page.select("article img"):
+            alt = image.get("alt", "")
+            assert len(alt) > 20, (
+                f"{path.name}: {image['src']} has the alt text {alt!r}"
+            )
+
+
+def test_no_markup_is_left_raw(pages):
+    for path, page in pages.items():
+        for block in page.select("article"):
+            for code in block.select("pre, code"):
+                code.extract()
+            text = block.get_text()
+            assert "```" not in text, path.name
+            assert not re.search(r"\{(code-cell|cite|doc|ref|bibliography)", text), (
+                path.name
+            )
+
+
+def test_the_mathematics_is_served_from_the_site(site):
+    assert (site / "_static/mathjax/tex-chtml.js").stat().st_size > 500_000
+    fonts = list((site / "_static/mathjax/output/chtml/fonts/woff-v2").glob("*.woff"))
+    assert len(fonts) > 15
+
+
+def test_a_page_is_light(site, pages):
+    for path, page in pages.items():
+        images = [path.parent / image["src"] for image in page.select("article img")]
+        weight = path.stat().st_size + sum(image.stat().st_size for image in images)
+        assert weight < 1_000_000, path.name
+
+
+@pytest.mark.parametrize("name", face.faces())
+def test_the_books_face_is_what_its_code_computes(name):
+    assert (face.STATIC / name).read_text("utf-8") == face.faces()[name]
+
+
+def test_publishing_replaces_the_old_site(tmp_path):
+    built, place = tmp_path / "built", tmp_path / "html"
+    for folder, content in ((built, "new"), (place, "old")):
+        folder.mkdir()
+        (folder / "index.html").write_text(content)
+    publish.publish(built, place)
+    assert (place / "index.html").read_text() == "new"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "html"]
+
+
+def test_a_failed_publishing_keeps_the_old_site(tmp_path):
+    place = tmp_path / "html"
+    place.mkdir()
+    (place / "index.html").write_text("old")
+    with pytest.raises(FileNotFoundError):
+        publish.publish(tmp_path / "missing", place)
+    assert (place / "index.html").read_text() == "old"
