@@ -1,9 +1,9 @@
 """How text enters a language model: the small library that the chapters build.
 
 The files follow the chapters, so that a newcomer can read them from top to bottom:
-`tokenizer` (chapter 1) and `token_table` (chapter 2). Beside them, `assets` fetches the
-real vocabulary and trained tables, `device` picks the device, and `show` draws what a
-notebook shows.
+`tokenizer` (chapter 1), `token_table` (2) and `attention` (4). Beside them,
+`assets` fetches the real vocabulary and trained tables, `device` picks the device, and
+`show` draws what a notebook shows.
 """
 
 __version__ = "0.1.0"

@@ -1,0 +1,141 @@
+import math
+
+import jaxtyping
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
+from torch.nn.attention.bias import causal_lower_right
+from torch.testing import assert_close
+
+from embeddings_lib.attention import attention, attention_weights
+
+sizes = st.integers(1, 5)
+seeds = st.integers(0, 2**31)
+masks = st.booleans()
+
+
+def qkv(seed, seq_q, seq_k, batch=(2,), heads=3, head_dim=4):
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw(seq):
+        shape = (*batch, seq, heads, head_dim)
+        return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+    return draw(seq_q), draw(seq_k), draw(seq_k)
+
+
+def reference(q, k, v, **options):
+    """PyTorch's own, which has the heads before the sequence."""
+    q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
+    return F.scaled_dot_product_attention(q, k, v, **options).transpose(-3, -2)
+
+
+@given(seeds, sizes, st.sampled_from([(), (2,), (2, 3)]), masks)
+def test_it_is_pytorchs_attention(seed, seq, batch, causal):
+    q, k, v = qkv(seed, seq, seq, batch)
+    assert_close(
+        attention(q, k, v, causal=causal), reference(q, k, v, is_causal=causal)
+    )
+
+
+@given(seeds, sizes, sizes)
+def test_without_a_mask_queries_and_keys_may_differ_in_number(seed, seq_q, seq_k):
+    q, k, v = qkv(seed, seq_q, seq_k)
+    assert_close(attention(q, k, v, causal=False), reference(q, k, v))
+
+
+@given(seeds, sizes, sizes)
+def test_with_a_mask_the_last_query_stands_at_the_last_key(seed, seq_q, more):
+    q, k, v = qkv(seed, seq_q, seq_q + more)
+    mask = causal_lower_right(seq_q, seq_q + more)
+    assert_close(attention(q, k, v), reference(q, k, v, attn_mask=mask))
+
+
+@given(seeds, sizes)
+def test_decoding_one_token_at_a_time_equals_the_full_pass(seed, seq):
+    q, k, v = qkv(seed, seq, seq)
+    steps = [
+        attention(q[:, t : t + 1], k[:, : t + 1], v[:, : t + 1]) for t in range(seq)
+    ]
+    assert_close(torch.cat(steps, dim=1), attention(q, k, v))
+
+
+@given(seeds, sizes, st.sampled_from([(3, 1, 1), (1, 1), (3,)]))
+def test_a_bias_is_added_to_the_scores(seed, seq, shape):
+    q, k, v = qkv(seed, seq, seq)
+    if shape == (3,):
+        shape = (3, seq, seq)
+    bias = torch.randn(shape, dtype=torch.float64)
+    ours = attention(q, k, v, causal=False, bias=bias)
+    assert_close(ours, reference(q, k, v, attn_mask=bias.expand(2, 3, seq, seq)))
+
+
+@given(seeds, sizes, masks)
+def test_weights_are_positive_sum_to_one_and_see_no_future(seed, seq, causal):
+    q, k, _ = qkv(seed, seq, seq)
+    weights = attention_weights(q, k, causal=causal)
+    assert (weights >= 0).all()
+    assert_close(weights.sum(dim=-1), torch.ones(2, 3, seq, dtype=torch.float64))
+    assert not causal or not weights.triu(1).any()
+
+
+@given(seeds, sizes)
+def test_without_a_mask_permuted_tokens_give_permuted_outputs(seed, seq):
+    q, k, v = qkv(seed, seq, seq)
+    order = torch.randperm(seq, generator=torch.Generator().manual_seed(seed))
+    permuted = attention(q[:, order], k[:, order], v[:, order], causal=False)
+    assert_close(permuted, attention(q, k, v, causal=False)[:, order])
+
+
+@given(seeds, sizes)
+def test_with_a_mask_the_last_token_ignores_the_order_of_its_prefix(seed, seq):
+    q, k, v = qkv(seed, seq, seq)
+    order = torch.randperm(seq - 1, generator=torch.Generator().manual_seed(seed))
+    order = torch.cat([order, torch.tensor([seq - 1])])
+    permuted = attention(q[:, order], k[:, order], v[:, order])
+    assert_close(permuted[:, -1], attention(q, k, v)[:, -1])
+
+
+def test_with_a_mask_permuted_tokens_do_not_give_permuted_outputs():
+    q, k, v = qkv(0, 4, 4)
+    permuted = attention(q.flip(1), k.flip(1), v.flip(1))
+    assert (permuted - attention(q, k, v).flip(1)).abs().max() > 0.1
+
+
+def test_the_worked_example():
+    x = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])[:, None]
+    e = math.exp(1 / math.sqrt(2))
+    share = e / (2 * e + e * e)
+    expected = torch.tensor([[share, share, 1 - 2 * share]])
+    assert_close(attention_weights(x, x)[:, -1], expected)
+
+
+def test_its_derivatives_are_right():
+    q, k, v = (x.requires_grad_() for x in qkv(0, 2, 2, (), heads=1, head_dim=2))
+    assert torch.autograd.gradcheck(attention, (q, k, v))
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+def test_compiled_it_is_one_graph_with_the_same_result():
+    q, k, v = qkv(0, 3, 3)
+    compiled = torch.compile(attention, fullgraph=True, backend="eager")
+    assert_close(compiled(q, k, v), attention(q, k, v))
+
+
+def test_nothing_in_gives_nothing_out():
+    q, k, v = qkv(0, 0, 0)
+    assert attention(q, k, v).shape == (2, 0, 3, 4)
+
+
+def test_more_queries_than_keys_are_refused():
+    q, k, v = qkv(0, 3, 2)
+    with pytest.raises(ValueError, match="3 queries and 2 keys: were the keys of"):
+        attention(q, k, v)
+
+
+def test_shapes_that_do_not_fit_are_found_while_the_tests_run():
+    q, k, v = qkv(0, 3, 3)
+    with pytest.raises(jaxtyping.TypeCheckError):
+        attention(q, k[..., :2], v)
