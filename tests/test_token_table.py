@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from embeddings_lib import TokenEmbedding, token_table
+from embeddings_lib import TokenEmbedding, lookup
 
 VOCAB, DIM = 11, 4
 shapes = st.lists(st.integers(0, 3), min_size=1, max_size=3)
@@ -166,9 +166,9 @@ def test_a_spread_that_is_none_is_refused(std):
 
 
 BAD_IDS = [
-    ([[1, 2, 3], [4, 11, 6]], r"0 to 10.*has 11 rows; got ID 11 at index \(1, 1\)"),
-    ([3, -1], r"0 to 10.*has 11 rows; got ID -1 at index \(1,\)"),
-    ([2**40, -7], r"got ID 1099511627776 at index \(0,\)"),
+    ([[1, 2, 3], [4, 11, 6]], r"0 to 10.*has 11 rows; got 11 at index \(1, 1\)"),
+    ([3, -1], r"0 to 10.*has 11 rows; got -1 at index \(1,\)"),
+    ([2**40, -7], r"got 1099511627776 at index \(0,\)"),
 ]
 
 
@@ -179,7 +179,7 @@ BAD_IDS = [
 def test_an_id_outside_the_table_is_named_with_its_place(
     ids, message, look_first, monkeypatch
 ):
-    monkeypatch.setattr(token_table, "_fails_late", lambda token_ids: look_first)
+    monkeypatch.setattr(lookup, "_fails_late", lambda indices: look_first)
     with pytest.raises(IndexError, match=message):
         TokenEmbedding(VOCAB, DIM)(torch.tensor(ids))
 
@@ -209,6 +209,6 @@ def test_ids_that_are_no_tensor_are_refused():
 def test_ids_on_another_device_are_refused():
     ids = torch.ones(2, dtype=torch.int64, device="meta")
     with pytest.raises(
-        ValueError, match=r"IDs on meta and a table on cpu: .*to\('cpu'\)"
+        ValueError, match=r"token IDs on meta and a table on cpu: .*to\('cpu'\)"
     ):
         TokenEmbedding(VOCAB, DIM)(ids)
