@@ -22,7 +22,7 @@ def sinusoidal_encoding(
     position 1,000,000 too, where float32 angles are off by 0.06.
 
     Raises ValueError for an odd embed_dim or a base that is not above 1, and TypeError
-    for positions in a 16-bit format, which skips whole numbers above 256 or 2,048.
+    for positions in a 16-bit format. Float32 positions are exact up to 16,777,216.
 
     Source: Vaswani et al. 2017, section 3.5.
     """
@@ -33,13 +33,13 @@ def sinusoidal_encoding(
         )
     if not 1 < base < math.inf:
         raise ValueError(
-            "base must be above 1, because wavelengths grow from 2 pi to nearly 2 pi "
-            f"times base; got {base}"
+            "base must be above 1, because each wave is slower than the one before; "
+            f"got {base}"
         )
     if positions.dtype in (torch.bfloat16, torch.float16):
         raise TypeError(
-            "positions must be integers or float32 or float64, because "
-            f"{positions.dtype} cannot hold every whole number; got {positions.dtype}"
+            "positions must be integers, float32 or float64, because a 16-bit format "
+            f"skips whole numbers from 256 or 2,048 on; got {positions.dtype}"
         )
     # On the CPU, as some GPUs have no float64.
     columns = torch.arange(0, embed_dim, 2, dtype=torch.float64)
