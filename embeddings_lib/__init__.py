@@ -1,25 +1,31 @@
 """How text enters a language model: the small library that the chapters build.
 
 The files follow the chapters, so that a newcomer can read them from top to bottom:
-`tokenizer` (chapter 1), `token_table` (2) with `lookup`, `attention` (4), `learned` (5)
-and `sinusoidal` (6). Beside them, `assets` fetches the real vocabulary and trained
-tables, `device` picks the device, and `show` draws what a notebook shows.
+`tokenizer` (chapter 1), `token_table` (2) with `lookup`, `attention` (4), `learned`
+(5), `sinusoidal` (6) with `waves`, and `rotary` (7). Beside them,
+`assets` fetches the real vocabulary and trained tables, `device` picks the device, and
+`show` draws what a notebook shows.
 """
 
 __version__ = "0.1.0"
 
 from embeddings_lib.device import default_device
 from embeddings_lib.learned import LearnedPositions
+from embeddings_lib.rotary import RotaryPositions, rotate, to_halves, to_pairs
 from embeddings_lib.sinusoidal import SinusoidalPositions, sinusoidal_encoding
 from embeddings_lib.token_table import TokenEmbedding
 from embeddings_lib.tokenizer import gpt2_encoding, train_bpe
 
 __all__ = [
     "LearnedPositions",
+    "RotaryPositions",
     "SinusoidalPositions",
     "TokenEmbedding",
     "default_device",
     "gpt2_encoding",
+    "rotate",
     "sinusoidal_encoding",
+    "to_halves",
+    "to_pairs",
     "train_bpe",
 ]
