@@ -170,14 +170,14 @@ def test_llama_and_mistral_read_rows_alone_and_rotate_queries_and_keys(name):
 
 
 def test_tables_of_different_width_are_refused():
-    with pytest.raises(ValueError, match="same width.*got 6 and 4"):
+    with pytest.raises(ValueError, match=r"same width.*got 6 and 4"):
         InputEmbedding(TokenEmbedding(VOCAB, 6), LearnedPositions(CONTEXT, 4))
-    with pytest.raises(ValueError, match="same width.*got 6 and 8"):
+    with pytest.raises(ValueError, match=r"same width.*got 6 and 8"):
         InputEmbedding(TokenEmbedding(VOCAB, 6), SinusoidalPositions(8))
 
 
 def test_a_text_beyond_the_context_is_refused():
-    with pytest.raises(IndexError, match="context_length is 9; got 4 tokens from .* 6"):
+    with pytest.raises(IndexError, match=r"context_length is 9; got 4 tokens from .* 6"):
         layer()(ids(2, 4), offset=6)
 
 
@@ -193,7 +193,7 @@ def test_tables_of_different_dtype_or_device_are_refused():
         both(ids(3))
     both = layer("sinusoidal")
     both.positions.to("meta")
-    with pytest.raises(ValueError, match="on cpu and torch.float32 on meta: move the"):
+    with pytest.raises(ValueError, match=r"on cpu and torch.float32 on meta: move the"):
         both(ids(3))
 
 
