@@ -5,7 +5,7 @@ RUN := $(VENV)/bin/python -m
 # One thread a process: on few cores, processes that share them are slower with more.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book read lab test notebooks clean
+.PHONY: help book read lab test bench notebooks clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -37,6 +37,10 @@ test: assets  ## check style, library, notebooks and site
 	$(RUN) ruff format --check .
 	$(RUN) codespell_lib
 	$(RUN) pytest -n 2 --dist loadfile
+
+bench: assets  ## measure speed and precision beside other libraries
+	$(RUN) pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
+	$(RUN) tests.benchmarks
 
 notebooks: assets  ## run every chapter and store its outputs
 	$(RUN) tests.notebooks --run

@@ -38,10 +38,23 @@ def rotate(
             f"got {angles.shape[-1]} angles for {x.shape[-1]} features"
         )
     angles = angles.unsqueeze(-2)  # the same in every head
-    return _turn(x, angles.cos(), angles.sin(), layout)
+    return turn(x, angles.cos(), angles.sin(), layout=layout)
 
 
-def _turn(x: Tensor, cos: Tensor, sin: Tensor, layout: str) -> Tensor:
+def turn(
+    x: Float[Tensor, "*batch seq heads head_dim"],
+    cos: Float[Tensor, "*positions seq #heads pairs"],
+    sin: Float[Tensor, "*positions seq #heads pairs"],
+    *,
+    layout: str,
+) -> Float[Tensor, "*batch seq heads head_dim"]:
+    """The equation of `rotate`, from cosines and sines.
+
+    >>> x = torch.tensor([1.0, 2.0]).reshape(1, 1, 2)
+    >>> zero, one = torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
+    >>> turn(x, cos=zero, sin=one, layout="pairs").flatten()  # a quarter of a turn
+    tensor([-2.,  1.])
+    """
     pairs = cos.shape[-1]
     turning = x[..., : 2 * pairs].to(torch.promote_types(x.dtype, cos.dtype))
     axis, shape = (-1, (pairs, 2)) if layout == "pairs" else (-2, (2, pairs))
@@ -116,8 +129,8 @@ class RotaryPositions(nn.Module):
             if positions is None:
                 positions = torch.arange(offset, offset + q.shape[-3], device=q.device)
             cos, sin = (part.unsqueeze(-2) for part in self.waves.cos_sin(positions))
-            return _turn(q, cos, sin, self.layout), _turn(k, cos, sin, self.layout)
-        self._check(q, k, positions, offset)
+            return tuple(turn(x, cos, sin, layout=self.layout) for x in (q, k))
+        _check_call(self, q, k, positions, offset)
         if positions is None:
             turns = self.waves.span(q.shape[-3], offset)
         else:
@@ -126,57 +139,60 @@ class RotaryPositions(nn.Module):
         if q.dtype == torch.float64:
             turns = turns.to(torch.complex128)
         if self.layout == "pairs":
-            turn, parts = _turn_pairs, (turns,)
+            turn_fast, parts = _turn_pairs, (turns,)
         else:
             cos, sin = turns.real, turns.imag.contiguous()
-            turn, parts = _turn_halves, (torch.cat([cos, cos], dim=-1), sin)
-        return _by_slabs(turn, q, parts, inplace), _by_slabs(turn, k, parts, inplace)
-
-    def _check(self, q: Tensor, k: Tensor, positions: Tensor | None, offset: int):
-        device = self.waves.low.device
-        for x in (q, k):
-            if x.ndim < 3 or x.shape[-1] != self.head_dim:
-                raise ValueError(
-                    "q and k must have the shape (*batch, seq, heads, head_dim), as "
-                    f"each head's features rotate; got {tuple(x.shape)} with head_dim "
-                    f"{self.head_dim}"
-                )
-            if not x.is_floating_point() or x.dtype != q.dtype:
-                raise TypeError(
-                    "q and k must have one floating-point dtype, because their product "
-                    f"is a score; got {q.dtype} and {k.dtype}: convert one with .to()"
-                )
-            if x.device != device:
-                raise ValueError(
-                    "q and k must be on the module's device, because a rotation copies "
-                    f"nothing between devices; got {x.device} and a module on "
-                    f"{device}: move the module with .to('{x.device}')"
-                )
-        if q.shape[:-2] != k.shape[:-2]:
-            raise ValueError(
-                "q and k must have the same batch and seq, because they stand at the "
-                f"same positions; got {tuple(q.shape)} and {tuple(k.shape)}: {_ORDER}"
-            )
-        if positions is None:
-            return
-        if offset:
-            raise ValueError(
-                "positions and offset exclude each other, because both say where the "
-                f"text stands; got both, and offset {offset}: add it to the positions"
-            )
-        *batch, seq = q.shape[:-2]
-        *given, length = positions.shape or (None,)
-        if length != seq or given not in ([], [1] * len(given), batch):
-            raise ValueError(
-                "positions must have the shape (seq) or (*batch, seq), because each "
-                f"token stands at one; got {tuple(positions.shape)} and q of shape "
-                f"{tuple(q.shape)}: {_ORDER}"
-            )
+            turn_fast, parts = _turn_halves, (torch.cat([cos, cos], dim=-1), sin)
+        return tuple(_by_slabs(turn_fast, x, parts, inplace) for x in (q, k))
 
     def extra_repr(self) -> str:
         return (
             f"head_dim={self.head_dim}, base={self.base}, "
             f"rotary_dim={self.rotary_dim}, layout={self.layout!r}"
+        )
+
+
+def _check_call(
+    rotary: RotaryPositions, q: Tensor, k: Tensor, positions: Tensor | None, offset: int
+) -> None:
+    device = rotary.waves.low.device
+    for x in (q, k):
+        if x.ndim < 3 or x.shape[-1] != rotary.head_dim:
+            raise ValueError(
+                "q and k must have the shape (*batch, seq, heads, head_dim), as "
+                f"each head's features rotate; got {tuple(x.shape)} with head_dim "
+                f"{rotary.head_dim}"
+            )
+        if not x.is_floating_point() or x.dtype != q.dtype:
+            raise TypeError(
+                "q and k must have one floating-point dtype, because their product "
+                f"is a score; got {q.dtype} and {k.dtype}: convert one with .to()"
+            )
+        if x.device != device:
+            raise ValueError(
+                "q and k must be on the module's device, because a rotation copies "
+                f"nothing between devices; got {x.device} and a module on "
+                f"{device}: move the module with .to('{x.device}')"
+            )
+    if q.shape[:-2] != k.shape[:-2]:
+        raise ValueError(
+            "q and k must have the same batch and seq, because they stand at the "
+            f"same positions; got {tuple(q.shape)} and {tuple(k.shape)}: {_ORDER}"
+        )
+    if positions is None:
+        return
+    if offset:
+        raise ValueError(
+            "positions and offset exclude each other, because both say where the "
+            f"text stands; got both, and offset {offset}: add it to the positions"
+        )
+    *batch, seq = q.shape[:-2]
+    *given, length = positions.shape or (None,)
+    if length != seq or given not in ([], [1] * len(given), batch):
+        raise ValueError(
+            "positions must have the shape (seq) or (*batch, seq), because each "
+            f"token stands at one; got {tuple(positions.shape)} and q of shape "
+            f"{tuple(q.shape)}: {_ORDER}"
         )
 
 
@@ -207,18 +223,49 @@ def _check_sizes(head_dim: int, rotary_dim: int | None) -> int:
 
 
 def _by_slabs(
-    turn: Callable[..., Tensor], x: Tensor, parts: tuple[Tensor, ...], inplace: bool
+    turn_fast: Callable[..., Tensor],
+    x: Tensor,
+    parts: tuple[Tensor, ...],
+    inplace: bool,
 ) -> Tensor:
-    """`turn(x, *parts)`, so that on a CPU intermediates stay in its cache."""
-    one_pass = turn is _turn_pairs and x.dtype in (torch.float32, torch.float64)
-    if x.numel() < 2**19 or one_pass or _has_gradient(x) or x.device.type != "cpu":
-        return turn(x, *parts, inplace=inplace)
+    """`turn_fast(x, *parts)`, so that on a CPU intermediates stay in its cache."""
+    if torch.is_grad_enabled() and x.requires_grad:
+        if turn_fast is _turn_halves:
+            return _TurnHalves.apply(x, *parts)
+        return turn_fast(x, *parts, inplace=inplace)
+    one_pass = turn_fast is _turn_pairs and x.dtype in (torch.float32, torch.float64)
+    if x.numel() < 2**19 or one_pass or x.device.type != "cpu":
+        return turn_fast(x, *parts, inplace=inplace)
     rows = max(1, 2**18 * x.shape[-3] // x.numel())
     out = x if inplace else torch.empty_like(x)
     slabs = [whole.split(rows, dim=-3) for whole in (out, x, *parts)]
     for target, source, *angles in zip(*slabs, strict=True):
-        target.copy_(turn(source, *angles))
+        target.copy_(turn_fast(source, *angles))
     return out
+
+
+class _TurnHalves(torch.autograd.Function):
+    """`_turn_halves` for training: the gradient of a turn is the turn back."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        return _by_slabs(_turn_halves, x.detach(), (cos, sin), False)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output) -> None:
+        ctx.save_for_backward(*inputs[1:])
+        ctx.save_for_forward(*inputs[1:])
+
+    @staticmethod
+    def backward(ctx, grad):
+        cos, sin = ctx.saved_tensors
+        return _TurnHalves.apply(grad, cos, -sin), None, None
+
+    @staticmethod
+    def jvp(ctx, tangent, *_):
+        return _TurnHalves.apply(tangent, *ctx.saved_tensors)
 
 
 def _turn_pairs(x: Tensor, turns: Tensor, *, inplace: bool = False) -> Tensor:
@@ -226,7 +273,8 @@ def _turn_pairs(x: Tensor, turns: Tensor, *, inplace: bool = False) -> Tensor:
     turning = _widen(x, 2 * turns.shape[-1])
     *strides, last = turning.stride()
     if last != 1 or any(n % 2 for n in (*strides, turning.storage_offset())):
-        return _assemble(x, _turn(turning, turns.real, turns.imag, "pairs"), inplace)
+        turned = turn(turning, turns.real, turns.imag, layout="pairs")
+        return _assemble(x, turned, inplace)
     pairs = torch.view_as_complex(turning.unflatten(-1, (-1, 2)))
     if turning.dtype == x.dtype and not inplace:
         return _assemble(x, torch.view_as_real(pairs * turns).flatten(-2), inplace)
@@ -239,9 +287,6 @@ def _turn_halves(
 ) -> Tensor:
     """One pass for the cosines, given for both halves, and one for each sine."""
     turning = _widen(x, cos.shape[-1])
-    if _has_gradient(x):
-        cos = cos[..., : sin.shape[-1]]
-        return _assemble(x, _turn(turning, cos, sin, "halves"), inplace)
     turned = turning * cos
     (a, b), (to_a, to_b) = turning.chunk(2, -1), turned.chunk(2, -1)
     to_a.addcmul_(b, sin, value=-1)
@@ -253,10 +298,6 @@ def _widen(x: Tensor, size: int) -> Tensor:
     """The features that turn, with at least 32 bits each."""
     turning = x if size == x.shape[-1] else x[..., :size]
     return turning if x.dtype.itemsize > 2 else turning.float()
-
-
-def _has_gradient(x: Tensor) -> bool:
-    return torch.is_grad_enabled() and x.requires_grad
 
 
 def _assemble(x: Tensor, turned: Tensor, inplace: bool) -> Tensor:

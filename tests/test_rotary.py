@@ -128,6 +128,21 @@ def test_however_it_is_called_it_is_the_formula_in_float64(
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "atol"), [(torch.float32, 2e-6), (torch.bfloat16, 2e-2)]
+)
+def test_a_long_text_is_turned_slab_by_slab(layout, inplace, dtype, atol):
+    rotary = RotaryPositions(64, layout=layout)
+    q = normal(0, 2, 700, 8, 64, dtype=dtype)
+    positions = torch.stack([torch.arange(700), torch.arange(5000, 5700)])
+    exact = rotate(q.double(), angles_of(positions, 64), layout=layout)
+    turned, _ = rotary(q, q.clone(), positions, inplace=inplace)
+    assert_close(turned.double(), exact, rtol=0, atol=atol)
+    assert (turned is q) == inplace
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
 def test_a_part_of_one_projection_need_not_be_contiguous(layout):
     rotary = RotaryPositions(4, layout=layout)
     joined = normal(0, 2, 5, 3 * 4 + 3)
