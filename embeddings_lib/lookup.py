@@ -1,5 +1,7 @@
 """What token tables and position tables share: a lookup that explains a wrong index."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -27,19 +29,48 @@ def look_up(
     Raises TypeError for indices that are not int64 or int32, ValueError for indices on
     another device, and IndexError for one outside the table.
     """
+    return explained(
+        lambda indices: F.embedding(indices, weight, sparse=sparse),
+        indices,
+        rows=weight.shape[0],
+        device=weight.device,
+        what=what,
+        reason=f"the table has {weight.shape[0]} rows",
+        remedy=remedy,
+    )
+
+
+def explained(
+    look: Callable[[Tensor], Tensor],
+    indices: Int[Tensor, "*batch seq"],
+    *,
+    rows: int,
+    device: torch.device,
+    what: str,
+    reason: str,
+    remedy: str,
+) -> Tensor:
+    """`look(indices)`, or the error of `look_up`, where `look` reads `rows` rows.
+
+    >>> table = torch.tensor([5.0, 6.0])
+    >>> words = {"what": "rows", "reason": "there are two", "remedy": "count them"}
+    >>> place = {"rows": 2, "device": table.device}
+    >>> explained(lambda i: table[i], torch.tensor([1]), **place, **words)
+    tensor([6.])
+    """
     if torch.compiler.is_compiling():
-        return F.embedding(indices, weight, sparse=sparse)
-    _check_kind(indices, weight, what)
+        return look(indices)
+    _check_kind(indices, device, what)
     if _fails_late(indices):
-        _check_range(indices, weight, what, remedy)
+        _check_range(indices, rows, what, reason, remedy)
     try:
-        return F.embedding(indices, weight, sparse=sparse)
+        return look(indices)
     except IndexError:
-        _check_range(indices, weight, what, remedy)
+        _check_range(indices, rows, what, reason, remedy)
         raise
 
 
-def _check_kind(indices: Tensor, weight: Tensor, what: str) -> None:
+def _check_kind(indices: Tensor, device: torch.device, what: str) -> None:
     if not isinstance(indices, Tensor):
         raise TypeError(
             f"{what} must be a tensor, because rows are looked up on its device; got "
@@ -50,21 +81,22 @@ def _check_kind(indices: Tensor, weight: Tensor, what: str) -> None:
             f"{what} must be int64 or int32, because they are row numbers; got "
             f"{indices.dtype}: convert with .long()"
         )
-    if indices.device != weight.device:
+    if indices.device != device:
         raise ValueError(
             f"{what} must be on the table's device, because a lookup copies nothing "
             f"between devices; got {what} on {indices.device} and a table on "
-            f"{weight.device}: move them with .to('{weight.device}')"
+            f"{device}: move them with .to('{device}')"
         )
 
 
-def _check_range(indices: Tensor, weight: Tensor, what: str, remedy: str) -> None:
-    rows = weight.shape[0]
+def _check_range(
+    indices: Tensor, rows: int, what: str, reason: str, remedy: str
+) -> None:
     outside = (indices < 0) | (indices >= rows)
     if outside.any():
         place = tuple(outside.nonzero()[0].tolist())
         raise IndexError(
-            f"{what} must be 0 to {rows - 1}, because the table has {rows} rows; got "
+            f"{what} must be 0 to {rows - 1}, because {reason}; got "
             f"{indices[place].item()} at index {place}: {remedy}"
         )
 

@@ -3,8 +3,10 @@
 import math
 
 import torch
-from jaxtyping import Float, Num
+from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
+
+from embeddings_lib.waves import Waves, wave_rates
 
 
 def sinusoidal_encoding(
@@ -26,62 +28,70 @@ def sinusoidal_encoding(
 
     Source: Vaswani et al. 2017, section 3.5.
     """
-    if embed_dim < 2 or embed_dim % 2:
-        raise ValueError(
-            "embed_dim must be even, because each sine has a cosine beside it; got "
-            f"{embed_dim}"
-        )
-    if not 1 < base < math.inf:
-        raise ValueError(
-            "base must be above 1, because each wave is slower than the one before; "
-            f"got {base}"
-        )
+    _check_even(embed_dim)
     if positions.dtype in (torch.bfloat16, torch.float16):
         raise TypeError(
             "positions must be integers, float32 or float64, because a 16-bit format "
             f"skips whole numbers from 256 or 2,048 on; got {positions.dtype}"
         )
     # On the CPU, as some GPUs have no float64.
-    columns = torch.arange(0, embed_dim, 2, dtype=torch.float64)
-    rates = base ** (-columns / embed_dim)  # radians per token, (embed_dim / 2)
-    angles = positions.detach().cpu().double()[..., None] * rates
+    angles = positions.detach().cpu().double()[..., None] * wave_rates(embed_dim, base)
     waves = torch.stack([angles.sin(), angles.cos()], dim=-1)  # (..., embed_dim / 2, 2)
     return waves.flatten(-2).float().to(positions.device)
 
 
+def _check_even(embed_dim: int) -> None:
+    if embed_dim < 2 or embed_dim % 2:
+        raise ValueError(
+            "embed_dim must be even, because each sine has a cosine beside it; got "
+            f"{embed_dim}"
+        )
+
+
 class SinusoidalPositions(nn.Module):
-    """`sinusoidal_encoding` with the methods of `LearnedPositions`, and no weights.
+    """`sinusoidal_encoding`, looked up, with the methods of `LearnedPositions`.
 
     >>> positions = SinusoidalPositions(embed_dim=4)
+    >>> positions(torch.tensor([[5, 6, 7]])).shape  # any positions
+    torch.Size([1, 3, 4])
     >>> positions.span(seq=2, offset=7).shape  # the positions 7 and 8
     torch.Size([2, 4])
 
-    There is no context_length: every position has a row. Raises as
-    `sinusoidal_encoding` does, and IndexError for a negative seq or offset.
+    There are no weights, and every position from 0 to 1,048,575 has a row. Each pair
+    (sine, cosine) is the tip of a hand that starts at twelve o'clock and turns
+    clockwise: a wave that starts a quarter turn ahead and runs backwards.
+
+    Raises as `sinusoidal_encoding` and `Waves` do.
     """
 
-    def __init__(self, embed_dim: int, *, base: float = 10_000.0):
+    def __init__(
+        self,
+        embed_dim: int,
+        *,
+        base: float = 10_000.0,
+        device: torch.device | str | None = None,
+    ):
         super().__init__()
-        sinusoidal_encoding(torch.zeros(1), embed_dim, base=base)  # refuses bad values
+        _check_even(embed_dim)
         self.embed_dim = embed_dim
         self.base = base
+        rates = wave_rates(embed_dim, base)
+        self.waves = Waves(-rates, start=math.pi / 2, device=device)
 
     def forward(
-        self, positions: Num[Tensor, "*batch seq"]
+        self, positions: Int[Tensor, "*batch seq"]
     ) -> Float[Tensor, "*batch seq embed_dim"]:
-        """Compute any positions: (*batch, seq) -> (*batch, seq, embed_dim)."""
-        return sinusoidal_encoding(positions, self.embed_dim, base=self.base)
+        """Any positions: (*batch, seq) -> (*batch, seq, embed_dim)."""
+        if torch.compiler.is_compiling():
+            return torch.stack(self.waves.cos_sin(positions), dim=-1).flatten(-2)
+        return torch.view_as_real(self.waves(positions)).flatten(-2)
 
-    def span(
-        self, seq: int, offset: int = 0, *, device: torch.device | str | None = None
-    ) -> Float[Tensor, "seq embed_dim"]:
+    def span(self, seq: int, offset: int = 0) -> Float[Tensor, "seq embed_dim"]:
         """The rows of the positions offset to offset + seq - 1."""
-        if seq < 0 or offset < 0:
-            raise IndexError(
-                "positions must be 0 or more, because the first token is at 0; got "
-                f"{seq} tokens from position {offset}"
-            )
-        return self(torch.arange(offset, offset + seq, device=device))
+        if torch.compiler.is_compiling():
+            device = self.waves.low.device
+            return self(torch.arange(offset, offset + seq, device=device))
+        return torch.view_as_real(self.waves.span(seq, offset)).flatten(-2)
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, base={self.base}"
