@@ -1,19 +1,22 @@
 """How text enters a language model: the small library that the chapters build.
 
 The files follow the chapters, so that a newcomer can read them from top to bottom:
-`tokenizer` (chapter 1), `token_table` (2) with `lookup`, `attention` (4), `learned`
-(5), `sinusoidal` (6) with `waves`, `rotary` (7), and `combined` with `tiny_lm` (8).
-Beside them, `assets` fetches the real vocabulary and trained tables, `device` picks the
-device, and `show` draws what a notebook shows.
+`tokenizer` (chapter 1), `token_table` (2) with `lookup`, `corpus`, `skipgram` and
+`analogy` (3), `attention` (4), `learned` (5), `sinusoidal` (6) with `waves`, `rotary`
+(7), and `combined` with `tiny_lm` (8). Beside them, `assets` fetches the real
+vocabulary and trained tables, `device` picks the device, and `show` draws what a
+notebook shows.
 """
 
 __version__ = "0.1.0"
 
+from embeddings_lib.analogy import WordVectors
 from embeddings_lib.combined import InputEmbedding
 from embeddings_lib.device import default_device
 from embeddings_lib.learned import LearnedPositions
 from embeddings_lib.rotary import RotaryPositions, rotate, to_halves, to_pairs
 from embeddings_lib.sinusoidal import SinusoidalPositions, sinusoidal_encoding
+from embeddings_lib.skipgram import SkipGram
 from embeddings_lib.tiny_lm import TinyLM
 from embeddings_lib.token_table import TokenEmbedding
 from embeddings_lib.tokenizer import gpt2_encoding, train_bpe
@@ -23,8 +26,10 @@ __all__ = [
     "LearnedPositions",
     "RotaryPositions",
     "SinusoidalPositions",
+    "SkipGram",
     "TinyLM",
     "TokenEmbedding",
+    "WordVectors",
     "default_device",
     "gpt2_encoding",
     "rotate",

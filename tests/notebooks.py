@@ -42,7 +42,9 @@ def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     fails.
     """
     folder = {"metadata": {"path": str(ROOT / "chapters")}}
-    return NotebookClient(notebook, timeout=600, resources=folder).execute()
+    return NotebookClient(
+        notebook, timeout=600, resources=folder, coalesce_streams=True
+    ).execute()
 
 
 def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

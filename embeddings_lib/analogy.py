@@ -1,0 +1,127 @@
+"""Questions to a table: the nearest words, and analogies (chapter 3)."""
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+Question = tuple[str, str, str, str]
+
+
+class WordVectors:
+    """A table whose rows have names, ready to be asked.
+
+    >>> table = torch.tensor([[1.0, 0.0, 1.0], [0.0, 1.0, 1.0],
+    ...                       [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    >>> vectors = WordVectors(["king", "queen", "man", "woman"], table)
+    >>> vectors.analogy(
+    ...     "man", "king", "woman", exclude_inputs=False, k=2
+    ... )  # doctest: +ELLIPSIS
+    [('queen', 0.958...), ('woman', 0.794...)]
+
+    Likeness is the cosine of the angle between two rows, from −1 to 1; every row is
+    first divided by its length. `unit_rows` holds the result.
+
+    Raises ValueError if words and rows differ in number, if a word occurs twice, or if
+    a row has no direction, because it is zero or not finite.
+
+    Source: Mikolov, Yih and Zweig 2013 for the analogies.
+    """
+
+    def __init__(self, words: Sequence[str], table: Float[Tensor, "words dim"]):
+        self.words = list(words)
+        self.row_of = {word: row for row, word in enumerate(self.words)}
+        if not len(self.row_of) == len(self.words) == len(table):
+            raise ValueError(
+                "each row must have a name of its own, because answers are names; got "
+                f"{len(table)} rows, {len(self.words)} words and {len(self.row_of)} "
+                "different words"
+            )
+        table = table.detach()
+        lengths = table.norm(dim=1, keepdim=True)
+        bad = ~(lengths.isfinite() & (lengths > 0)).flatten()
+        if bad.any():
+            row = int(bad.nonzero()[0])
+            raise ValueError(
+                "each row must have a direction, because a cosine divides by its "
+                f"length; got length {lengths[row].item()} for {self.words[row]!r}: "
+                "leave that word out"
+            )
+        self.unit_rows = table / lengths
+
+    def nearest(self, word: str, *, k: int = 5) -> list[tuple[str, float]]:
+        """The k other words whose rows are most alike, with their cosines."""
+        row = self._rows([word])
+        return self._best(self.unit_rows[row[0]], without=row, k=k)
+
+    def analogy(
+        self, a: str, b: str, c: str, *, exclude_inputs: bool, k: int = 5
+    ) -> list[tuple[str, float]]:
+        """*a is to b as c is to …*: the k words nearest to c + (b − a).
+
+        With `exclude_inputs=True` the words a, b and c cannot be answers. There is no
+        default, because the two protocols answer two different questions.
+        """
+        rows = self._rows([a, b, c])
+        target = self._targets(rows[None], offset=1.0)[0]
+        return self._best(target, without=rows if exclude_inputs else rows[:0], k=k)
+
+    def accuracy(
+        self,
+        questions: Sequence[Question],
+        *,
+        exclude_inputs: bool,
+        offset: float = 1.0,
+    ) -> float:
+        """The share of questions (a, b, c, d) whose first answer to c + (b − a) is d.
+
+        `offset` multiplies b − a. With `offset=0` the question is ignored, and c
+        answers alone: what a table gets right by mere likeness.
+        """
+        if len(questions) == 0:
+            raise ValueError(
+                "accuracy needs at least one question, because it is a share; got none"
+            )
+        rows = torch.stack([self._rows(question) for question in questions])
+        cosines = self._targets(rows[:, :3], offset) @ self.unit_rows.T
+        if exclude_inputs:
+            cosines.scatter_(1, rows[:, :3], -torch.inf)
+        return (cosines.argmax(dim=1) == rows[:, 3]).double().mean().item()
+
+    def _rows(self, words: Sequence[str]) -> Int[Tensor, " n"]:
+        for word in words:
+            if word not in self.row_of:
+                raise ValueError(
+                    f"words must be among the {len(self.words)} of the table, because "
+                    f"only they have a row; got {word!r}: check its spelling, its case "
+                    "and its spaces"
+                )
+        rows = [self.row_of[word] for word in words]
+        return torch.tensor(rows, device=self.unit_rows.device)
+
+    def _targets(
+        self, rows: Int[Tensor, "n 3"], offset: float
+    ) -> Float[Tensor, "n dim"]:
+        a, b, c = (self.unit_rows[rows[:, column]] for column in range(3))
+        return c + offset * (b - a)
+
+    def _best(
+        self, target: Float[Tensor, " dim"], without: Int[Tensor, " n"], k: int
+    ) -> list[tuple[str, float]]:
+        most = len(self.words) - len(without)
+        if not 1 <= k <= most:
+            raise ValueError(
+                f"k must be 1 to {most}, because {most} words can be answers; got {k}"
+            )
+        length = target.norm()
+        if length < 1e-6:
+            raise ValueError(
+                "c + (b − a) must not be zero, because zero has no direction; got "
+                f"length {length.item()}: ask for other words"
+            )
+        cosines = self.unit_rows @ (target / length)
+        cosines[without] = -torch.inf
+        values, found = cosines.topk(k)
+        names = [self.words[row] for row in found.tolist()]
+        return list(zip(names, values.tolist(), strict=True))
