@@ -224,7 +224,7 @@ def _check_whole(name: str, value, least: int) -> None:
     if not isinstance(value, int) or value < least:
         raise ValueError(
             f"{name} must be a whole number from {least} on, because it counts things; "
-            f"got {value!r}: round it, or correct it"
+            f"got {value!r}: give an int of at least {least}"
         )
 
 
