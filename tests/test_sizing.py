@@ -376,7 +376,7 @@ GOOD = {"vocab_size": 10, "embed_dim": 12, "layers": 2, "heads": 3}
 @pytest.mark.parametrize("name", [*GOOD, "kv_heads", "head_dim", "mlp_dim"])
 @pytest.mark.parametrize("size", [0, -1, 2.5, "3"])
 def test_a_size_that_is_no_count_is_named(name, size):
-    message = f"{name} must be a whole number from 1 on, because .* got {size!r}: give an int"
+    message = f"{name} must be a whole number from 1 on, .* got {size!r}: give an int"
     with pytest.raises(ValueError, match=message):
         ModelShape(**GOOD | {name: size})
 
