@@ -3,8 +3,8 @@
 The files follow the chapters, so that a newcomer can read them from top to bottom:
 `tokenizer` (chapter 1), `token_table` (2) with `lookup`, `corpus`, `skipgram` and
 `analogy` (3), `attention` (4), `learned` (5), `sinusoidal` (6) with `waves`, `rotary`
-(7), and `combined` with `tiny_lm` (8). Beside them, `assets` fetches the real
-vocabulary and trained tables, `device` picks the device, and `show` draws what a
+(7), `combined` with `tiny_lm` (8), and `sizing` (9). Beside them, `assets` fetches the
+real vocabulary and trained tables, `device` picks the device, and `show` draws what a
 notebook shows.
 """
 
@@ -16,6 +16,7 @@ from embeddings_lib.device import default_device
 from embeddings_lib.learned import LearnedPositions
 from embeddings_lib.rotary import RotaryPositions, rotate, to_halves, to_pairs
 from embeddings_lib.sinusoidal import SinusoidalPositions, sinusoidal_encoding
+from embeddings_lib.sizing import ModelShape, published_shape
 from embeddings_lib.skipgram import SkipGram
 from embeddings_lib.tiny_lm import TinyLM
 from embeddings_lib.token_table import TokenEmbedding
@@ -24,6 +25,7 @@ from embeddings_lib.tokenizer import gpt2_encoding, train_bpe
 __all__ = [
     "InputEmbedding",
     "LearnedPositions",
+    "ModelShape",
     "RotaryPositions",
     "SinusoidalPositions",
     "SkipGram",
@@ -32,6 +34,7 @@ __all__ = [
     "WordVectors",
     "default_device",
     "gpt2_encoding",
+    "published_shape",
     "rotate",
     "sinusoidal_encoding",
     "to_halves",
