@@ -68,19 +68,20 @@ class InputEmbedding(nn.Module):
         # Nobody else has seen these rows yet, so the rest may happen in place.
         x = self.token_table.forward(token_ids)
         if self.scale is not None:
-            x = x.mul_(self.scale)
-        if self.positions is not None:
+            x.mul_(self.scale)
+        table = self.positions
+        if table is not None:
             if positions is None:
-                rows = self.positions.span(token_ids.shape[-1], offset)
+                rows = table.span(token_ids.shape[-1], offset)
             else:
-                rows = self.positions.forward(positions)
+                rows = table.forward(positions)
             self._check(x, rows)
-            x = x.add_(rows)
-        return self.dropout(x)
+            x.add_(rows)
+        return self.dropout(x) if self.training else x
 
     def _check(self, x: Tensor, rows: Tensor) -> None:
-        learned = isinstance(self.positions, LearnedPositions)
-        if x.device != rows.device or (learned and x.dtype != rows.dtype):
+        fits = x.dtype == rows.dtype or isinstance(self.positions, SinusoidalPositions)
+        if not fits or x.device != rows.device:
             raise ValueError(
                 "token rows and position rows must have one device and one dtype, "
                 f"because they are added; got {x.dtype} on {x.device} and {rows.dtype} "

@@ -64,14 +64,15 @@ class LearnedPositions(nn.Module):
 
     def span(self, seq: int, offset: int = 0) -> Float[Tensor, "seq embed_dim"]:
         """The rows of the positions offset to offset + seq - 1, without a copy."""
-        context_length = self.weight.shape[0]
+        weight = self.weight
+        context_length = weight.shape[0]
         if seq < 0 or offset < 0 or offset + seq > context_length:
             raise IndexError(
                 f"positions must be 0 to {context_length - 1}, because context_length "
                 f"is {context_length}; got {seq} tokens from position {offset}: cut "
                 "the text or make the table larger"
             )
-        return self.weight[offset : offset + seq]
+        return weight[offset : offset + seq]
 
     def extra_repr(self) -> str:
         context_length, embed_dim = self.weight.shape

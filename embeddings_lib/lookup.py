@@ -60,12 +60,16 @@ def explained(
     """
     if torch.compiler.is_compiling():
         return look(indices)
-    _check_kind(indices, device, what)
-    if _fails_late(indices):
-        _check_range(indices, rows, what, reason, remedy)
+    if isinstance(indices, Tensor):
+        if indices.device != device:
+            _check_kind(indices, device, what)
+        if _fails_late(indices):
+            _check_kind(indices, device, what)
+            _check_range(indices, rows, what, reason, remedy)
     try:
         return look(indices)
-    except IndexError:
+    except (IndexError, RuntimeError, TypeError):
+        _check_kind(indices, device, what)
         _check_range(indices, rows, what, reason, remedy)
         raise
 

@@ -142,7 +142,7 @@ def combined():
 def combined_case(shape, dtype, what):
     ids = torch.randint(0, 50_257, shape)
     ours = InputEmbedding(TokenEmbedding(50_257, 768), LearnedPositions(1024, 768))
-    ours = ours.to(DTYPES[dtype])
+    ours = ours.to(DTYPES[dtype]).eval()
     theirs = GPT2Model(GPT2Config(n_layer=0)).to(DTYPES[dtype])
     offset = 0 if shape[1] > 1 else 700
     x = ours(ids, offset=offset).detach()
@@ -248,6 +248,7 @@ def main():
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }
+    RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     print(f"\nstored in {RESULTS.relative_to(Path.cwd())}")
 
