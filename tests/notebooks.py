@@ -1,4 +1,4 @@
-"""The chapters as files: what is wrong with one, and how to run and store it.
+"""The notebooks as files: what is wrong with one, and how to run and store it.
 
 `python -m tests.notebooks --run chapters/*.ipynb` runs each chapter and stores its
 outputs; without `--run` it only lists what is wrong.
@@ -14,6 +14,7 @@ from nbclient import NotebookClient
 
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
+PAGES = sorted((ROOT / "book").glob("*.ipynb"))
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -38,8 +39,8 @@ def save(notebook: nbformat.NotebookNode, path: Path) -> None:
 
 
 def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Run every cell in the chapters' folder; raises CellExecutionError where one
-    fails.
+    """Run every cell in the chapters' folder (a page of the book may as well, as it is
+    as deep); raises CellExecutionError where one fails.
     """
     folder = {"metadata": {"path": str(ROOT / "chapters")}}
     return NotebookClient(
@@ -117,7 +118,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.notebooks", description=__doc__
     )
-    parser.add_argument("paths", nargs="*", type=Path, default=CHAPTERS)
+    parser.add_argument("paths", nargs="*", type=Path, default=CHAPTERS + PAGES)
     parser.add_argument(
         "--run", action="store_true", help="run each notebook and store it"
     )

@@ -8,7 +8,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from tests import notebooks
 
 by_name = pytest.mark.parametrize(
-    "path", notebooks.CHAPTERS, ids=lambda path: path.stem
+    "path", notebooks.CHAPTERS + notebooks.PAGES, ids=lambda path: path.stem
 )
 
 
@@ -33,7 +33,7 @@ def test_every_cell_is_short(path):
             assert len(cell.source.splitlines()) <= 20, cell.source
 
 
-@by_name
+@pytest.mark.parametrize("path", notebooks.CHAPTERS, ids=lambda path: path.stem)
 def test_printed_solutions_pass_the_checks_of_their_exercises(path):
     notebook = notebooks.read(path)
     unsolved = [
