@@ -22,7 +22,8 @@ class InputEmbedding(nn.Module):
     feature by feature, with positions in tokens; then dropout, while training. Without
     `positions`, as in Llama and Mistral, where rotary positions enter in each block,
     it is the token's row alone. `scale` is 1 by default; the original Transformer and
-    Gemma take √embed_dim. Hooks registered on the two parts do not run.
+    Gemma take √embed_dim. Both parts are read directly: PyTorch's hooks on them do not
+    run.
 
     Raises ValueError where the parts differ in width, device or dtype, and otherwise as
     the parts do: IndexError for an ID outside the table or a text beyond
