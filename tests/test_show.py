@@ -35,7 +35,7 @@ def cells_of_the_alarm(path):
     """A chapter's imports and its show_source cells, with their stored outputs."""
     notebook = notebooks.read(path)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    shown = [cell for cell in cells if cell.source.startswith("show_source(")]
+    shown = [cell for cell in cells if "show_source(" in cell.source]
     assert shown, f"{path.name} shows no source of the library"
     return nbformat.v4.new_notebook(
         cells=[cells[0], *shown], metadata=notebook.metadata
@@ -63,9 +63,7 @@ def test_a_library_that_changed_fails_the_chapter_that_shows_it(path, tmp_path):
     assert unchanged.returncode == 0, unchanged.stdout
     for file in library.glob("*.py"):
         text = file.read_text("utf-8")
-        file.write_text(
-            text.replace("        raise ValueError(", "        raise ValueError( ")
-        )
+        file.write_text(text.replace(") -> ", ")  -> "))
     changed = strict_run()
     assert changed.returncode == 1
     assert "mismatch 'text/markdown'" in changed.stdout
