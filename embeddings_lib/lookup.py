@@ -60,12 +60,10 @@ def explained(
     """
     if torch.compiler.is_compiling():
         return look(indices)
-    if isinstance(indices, Tensor):
-        if indices.device != device:
-            _check_kind(indices, device, what)
-        if _fails_late(indices):
-            _check_kind(indices, device, what)
-            _check_range(indices, rows, what, reason, remedy)
+    elsewhere = isinstance(indices, Tensor) and indices.device != device
+    if elsewhere or _fails_late(indices):
+        _check_kind(indices, device, what)
+        _check_range(indices, rows, what, reason, remedy)
     try:
         return look(indices)
     except (IndexError, RuntimeError, TypeError):
@@ -107,6 +105,6 @@ def _check_range(
 
 def _fails_late(indices: Tensor) -> bool:
     """Whether a wrong index would surface only later, as a dead GPU or silent zeros."""
-    if indices.device.type in ("cpu", "meta"):
+    if not isinstance(indices, Tensor) or indices.device.type in ("cpu", "meta"):
         return False
     return not (indices.is_cuda and torch.cuda.is_current_stream_capturing())

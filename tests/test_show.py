@@ -12,7 +12,7 @@ import pytest
 import embeddings_lib
 from embeddings_lib import TokenEmbedding, show, train_bpe
 from embeddings_lib.show import show_source, show_tokens, use_figure_style
-from tests import notebooks
+from tests import kernels, notebooks
 
 
 def test_source_is_the_files_own_text():
@@ -45,6 +45,7 @@ def cells_of_the_alarm(path):
 @pytest.mark.parametrize("path", notebooks.CHAPTERS, ids=lambda path: path.stem)
 def test_a_library_that_changed_fails_the_chapter_that_shows_it(path, tmp_path):
     nbformat.write(cells_of_the_alarm(path), tmp_path / "alarm.ipynb")
+    shutil.copy(kernels.__file__, tmp_path / "conftest.py")
     library = tmp_path / "embeddings_lib"
     shutil.copytree(Path(embeddings_lib.__file__).parent, library)
 
