@@ -165,7 +165,8 @@ def dials(label: str, hands: list[list[tuple[float, float, str]]]) -> str:
     body = ""
     for i, arrows in enumerate(hands):
         x = 75 + 150 * i
-        body += f'<circle cx="{x}" cy="75" r="60" class="explorer-rim" style="stroke-width: 2" />'
+        rim = 'class="explorer-rim" style="stroke-width: 2"'
+        body += f'<circle cx="{x}" cy="75" r="60" {rim} />'
         for across, up, name in arrows:
             tip = f'x2="{x + 60 * across:.1f}" y2="{75 - 60 * up:.1f}"'
             body += (

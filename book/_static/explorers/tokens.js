@@ -80,7 +80,7 @@
     return make(
       "div",
       { class: "explorer-history" },
-      make("h3", {}, "How ", make("code", {}, readable(word)), " is joined"),
+      make("h2", {}, "How ", make("code", {}, readable(word)), " is joined"),
       make("ol", { start: 0 }, ...lines),
     );
   }

@@ -99,11 +99,11 @@
         const [from, to, at] = asked.map((each) => row_of(table, each));
         const answers = best(table, at.map((x, i) => x + to[i] - from[i]), inputs ? [] : asked);
         view.replaceChildren(
-          make("div", { class: "explorer-list" }, make("h3", {}, `Nearest to ${word}`), list(near)),
+          make("div", { class: "explorer-list" }, make("h2", {}, `Nearest to ${word}`), list(near)),
           make(
             "div",
             { class: "explorer-list" },
-            make("h3", {}, `${a} is to ${b} as ${c} is to …`),
+            make("h2", {}, `${a} is to ${b} as ${c} is to …`),
             list(answers),
           ),
         );
