@@ -1,4 +1,4 @@
-"""One tiny model, six schemes of positions, two kinds of text (chapter 10)."""
+"""One tiny model, many schemes of positions, two kinds of text (chapter 10)."""
 
 from functools import partial
 
@@ -11,10 +11,11 @@ from embeddings_lib.combined import InputEmbedding
 from embeddings_lib.learned import LearnedPositions
 from embeddings_lib.rotary import RotaryPositions
 from embeddings_lib.sinusoidal import SinusoidalPositions
-from embeddings_lib.tiny_lm import TinyLM
+from embeddings_lib.tiny_lm import Block, TinyLM
 from embeddings_lib.token_table import TokenEmbedding
 
 SCHEMES = ("none", "learned", "sinusoidal", "RoPE", "ALiBi", "T5")
+VARIANTS = ("RoPE in a quarter", "RoPE in layer 1")
 
 
 def model_with(
@@ -33,15 +34,18 @@ def model_with(
     torch.Size([1, 5, 12])
 
     `length` is the length in tokens that it will be trained with. It is the end of the
-    table for "learned", and of the buckets for "T5". Token rows, and learned ones of
-    positions, have the standard deviation 1 / √embed_dim.
+    table for "learned", and of the buckets for "T5". "RoPE in a quarter" turns a
+    quarter of the features, as in GPT-NeoX, and "RoPE in layer 1" turns nothing in the
+    second layer. Token rows, and learned ones of positions, have the standard
+    deviation 1 / √embed_dim.
 
-    Raises ValueError for a scheme that is not one of `SCHEMES`.
+    Raises ValueError for a scheme that is not one of `SCHEMES` or `VARIANTS`.
     """
-    if scheme not in SCHEMES:
+    known = SCHEMES + VARIANTS
+    if scheme not in known:
         raise ValueError(
             "scheme must be a known one, because it says where positions enter; got "
-            f"{scheme!r}, and known are {', '.join(SCHEMES)}"
+            f"{scheme!r}, and known are {'; '.join(known)}"
         )
     torch.manual_seed(seed)
     std = embed_dim**-0.5
@@ -51,14 +55,32 @@ def model_with(
         positions = LearnedPositions(length, embed_dim, std=std)
     elif scheme == "sinusoidal":
         positions = SinusoidalPositions(embed_dim)
-    elif scheme == "RoPE":
-        rotary = RotaryPositions(embed_dim // heads)
+    elif scheme.startswith("RoPE"):
+        head_dim = embed_dim // heads
+        turning = head_dim // 4 if scheme == "RoPE in a quarter" else head_dim
+        rotary = RotaryPositions(head_dim, rotary_dim=turning)
     elif scheme == "ALiBi":
         bias = partial(alibi_bias, heads)
     elif scheme == "T5":
         bias = T5Bias(heads, buckets=length // 2, max_distance=length)
     inputs = InputEmbedding(tokens, positions)
-    return TinyLM(inputs, heads=heads, rotary=rotary, bias=bias, tied=False)
+    model = TinyLM(inputs, heads=heads, rotary=rotary, bias=bias, tied=False)
+    if scheme == "RoPE in layer 1":
+        model.blocks[1] = BlindBlock(embed_dim, heads)
+    return model
+
+
+class BlindBlock(Block):
+    """A block without rotations or biases: it compares what tokens are, not where.
+
+    >>> BlindBlock(embed_dim=8, heads=2)(torch.zeros(1, 3, 8)).shape
+    torch.Size([1, 3, 8])
+    """
+
+    def forward(
+        self, x: Float[Tensor, "*batch seq embed_dim"], *_
+    ) -> Float[Tensor, "*batch seq embed_dim"]:
+        return super().forward(x)
 
 
 class MarkovText:

@@ -25,7 +25,7 @@ def linear(rates: Rates, *, factor: float) -> Rates:
 
     Raises ValueError for a factor below 1.
 
-    Source: Chen et al. 2023, section 2.3.
+    Source: Chen et al. 2023, section 2.
     """
     _check(factor)
     return rates / factor
@@ -42,7 +42,7 @@ def ntk(rates: Rates, *, factor: float) -> Rates:
 
     Raises ValueError for a factor below 1, or fewer than two pairs.
 
-    Source: bloc97 2023, "NTK-aware scaled RoPE", as in Peng et al. 2023, section 3.1.
+    Source: bloc97 2023, "NTK-aware scaled RoPE", as in Peng et al. 2023, section 3.
     """
     _check(factor)
     _check_pairs(rates)
@@ -67,7 +67,7 @@ def dynamic_ntk(
 
     Raises ValueError as `ntk` does, and for a length below 1.
 
-    Source: emozilla 2023, "Dynamically scaled RoPE"; Peng et al. 2023, section 3.3.
+    Source: emozilla 2023, "Dynamically scaled RoPE", as in Peng et al. 2023.
     """
     _check(factor, original_length)
     grown = max(seq, original_length) / original_length
@@ -100,7 +100,7 @@ def yarn(
     Raises ValueError for a factor below 1, beta_slow that is not below beta_fast, fewer
     than two pairs, or a length below 1.
 
-    Source: Peng et al. 2023, sections 3.2 and 3.4, and the code released with it.
+    Source: Peng et al. 2023, section 3, and the code released with it.
     """
     _check(factor, original_length)
     _check_pairs(rates)
@@ -134,7 +134,7 @@ def yarn_attention_factor(factor: float) -> float:
 
     Raises ValueError for a factor below 1.
 
-    Source: Peng et al. 2023, section 3.4.
+    Source: Peng et al. 2023, section 3.
     """
     _check(factor)
     return 0.1 * math.log(factor) + 1
@@ -164,8 +164,8 @@ def llama3(
     Raises ValueError for a factor below 1, low_freq_factor that is not below
     high_freq_factor, or a length below 1.
 
-    Source: the code released with Llama 3.1, 2024; the same rule in Peng et al. 2023,
-    section 3.2.
+    Source: the code released with Llama 3.1, 2024; the same rule, "NTK-by-parts", in
+    Peng et al. 2023, section 3.
     """
     _check(factor, original_length)
     if not low_freq_factor < high_freq_factor:

@@ -38,6 +38,7 @@ CONFIGS = [
     LLAMA_31,
     LLAMA_31 | {"factor": 32.0, "high_freq_factor": 5.0},
     YARN,
+    YARN | {"original_max_position_embeddings": 131_072},  # all pairs turn
     YARN | {"beta_fast": 24.0, "beta_slow": 2.0, "attention_factor": 1.1},
     YARN | {"rope_theta": 150_000.0, "factor": 32.0, "truncate": False},
     {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.5},

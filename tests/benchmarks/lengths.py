@@ -1,8 +1,12 @@
 """Train each scheme of positions at one length, score it up to eight times that length.
 
-python -m tests.benchmarks.lengths    # the larger run of chapter 10: half an hour
+python -m tests.benchmarks.lengths
+
+This is the larger run of chapter 10. It takes about 40 minutes of one core, and goes on
+where an earlier call was stopped.
 """
 
+import itertools
 import json
 import platform
 import time
@@ -10,7 +14,13 @@ from pathlib import Path
 
 import torch
 
-from embeddings_lib.bake_off import SCHEMES, MarkovText, model_with, repeated_blocks
+from embeddings_lib.bake_off import (
+    SCHEMES,
+    VARIANTS,
+    MarkovText,
+    model_with,
+    repeated_blocks,
+)
 from embeddings_lib.tiny_lm import train
 from tests.benchmarks.measure import processor
 
@@ -96,28 +106,42 @@ def binned(losses):
 
 def main():
     torch.set_num_threads(1)
-    runs = []
-    for task in ("markov", "copying"):
-        for scheme in SCHEMES:
-            for seed in SETTINGS["seeds"]:
-                model = trained(scheme, task, seed)
-                found = scores(model, task, reach=1 if scheme == "learned" else REACH)
-                runs.append({"task": task, "scheme": scheme, "seed": seed, **found})
-                bins = found["by_position"]
-                at_length, at_end = bins[LENGTH // BIN - 1], bins[-1]
-                print(f"{task:8} {scheme:10} {seed} {at_length:6.2f} {at_end:6.2f}")
-    machine = {
+    result = {"machine": machine(), "settings": SETTINGS, "runs": []}
+    if RESULTS.exists():
+        stored = json.loads(RESULTS.read_text())
+        if stored["settings"] == SETTINGS:  # go on where an earlier call was stopped
+            result = stored
+    done = {(run["task"], run["scheme"], run["seed"]) for run in result["runs"]}
+    schemes = SCHEMES + VARIANTS
+    for which in itertools.product(("markov", "copying"), schemes, SETTINGS["seeds"]):
+        if which in done:
+            continue
+        task, scheme, seed = which
+        model = trained(scheme, task, seed)
+        found = scores(model, task, reach=1 if scheme == "learned" else REACH)
+        result["runs"].append({"task": task, "scheme": scheme, "seed": seed, **found})
+        store(result)
+        at_length, at_end = (found["by_position"][i] for i in (LENGTH // BIN - 1, -1))
+        print(f"{task:8} {scheme:18} {seed} {at_length:6.2f} {at_end:6.2f}")
+
+
+def store(result):
+    """Write beside the stored file and then put it in its place: all or nothing."""
+    beside = RESULTS.with_suffix(".new")
+    beside.write_text(json.dumps(result, indent=1) + "\n")
+    beside.replace(RESULTS)
+
+
+def machine():
+    return {
         "command": "python -m tests.benchmarks.lengths",
+        "date": time.strftime("%Y-%m-%d"),
         "processor": processor(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": 1,
         "python": platform.python_version(),
         "torch": torch.__version__,
-        "date": time.strftime("%Y-%m-%d"),
     }
-    result = {"machine": machine, "settings": SETTINGS, "runs": runs}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"stored in {RESULTS}")
 
 
 if __name__ == "__main__":
