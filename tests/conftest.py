@@ -3,7 +3,6 @@ import pytest
 from hypothesis import settings
 
 from embeddings_lib import gpt2_encoding
-from tests.kernels import pytest_configure  # noqa: F401
 
 # Two busy processes share the machine's cores: a slow example is not a wrong one.
 settings.register_profile("book", deadline=None)
