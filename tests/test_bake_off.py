@@ -1,3 +1,6 @@
+import itertools
+import json
+
 import pytest
 import torch
 from hypothesis import given
@@ -12,6 +15,7 @@ from embeddings_lib.bake_off import (
     repeated_blocks,
 )
 from embeddings_lib.tiny_lm import train
+from tests.benchmarks import lengths
 
 sizes = {"vocab_size": 12, "length": 16}
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES + VARIANTS)
@@ -122,3 +126,13 @@ def test_a_block_has_no_letter_twice_and_comes_again(blocks, seq):
     for row, block in zip(ids, blocks, strict=True):
         assert row[:block].unique().numel() == min(block, seq)
         assert torch.equal(row[block:], row[: max(seq - block, 0)])
+
+
+def test_the_stored_run_is_complete_and_has_the_settings_of_its_script():
+    stored = json.loads(lengths.RESULTS.read_text())
+    assert stored["settings"] == lengths.SETTINGS
+    done = [(run["task"], run["scheme"], run["seed"]) for run in stored["runs"]]
+    seeds = lengths.SETTINGS["seeds"]
+    assert done == list(
+        itertools.product(("markov", "copying"), SCHEMES + VARIANTS, seeds)
+    )
