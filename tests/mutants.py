@@ -284,17 +284,8 @@ def verdict(folder: Path, tests: list[str]) -> int:
     sys.path.insert(0, str(folder))
     importlib.invalidate_caches()
     # Without pyproject.toml: what it adds, shape checks, is not on trial here.
-    options = ["-c", os.devnull, "--rootdir", str(ROOT), "--import-mode=append"]
-    options += [
-        "-x",
-        "-q",
-        "--no-header",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:warnings",
-    ]
-    options += ["--hypothesis-profile", "mutants"]
+    options = f"-c {os.devnull} --import-mode=append -x -q -p no:cacheprovider".split()
+    options += ["--hypothesis-profile=mutants", "--rootdir", str(ROOT)]
     code = pytest.main([*options, *(str(ROOT / "tests" / test) for test in tests)])
     assert Path(sys.modules["embeddings_lib"].__file__).is_relative_to(folder)
     sys.path.remove(str(folder))
@@ -310,13 +301,14 @@ def main() -> None:
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],
     )
+    every = list(dict.fromkeys(mutant.test for mutant in MUTANTS.values()))
+    trials = {"unchanged": (Mutant("", "__init__.py", {}, ""), every)}
+    trials |= {bug: (mutant, [mutant.test]) for bug, mutant in MUTANTS.items()}
     found = {}
-    unchanged = Mutant("", "__init__.py", {}, "")
-    for name, mutant in {"unchanged": unchanged, **MUTANTS}.items():
-        tests = [mutant.test] if mutant.test else [m.test for m in MUTANTS.values()]
+    for name, (mutant, tests) in trials.items():
         with tempfile.TemporaryDirectory() as folder:
             mutant.plant(Path(folder))
-            found[name] = verdict(Path(folder), list(dict.fromkeys(tests)))
+            found[name] = verdict(Path(folder), tests)
     print(json.dumps(found))
 
 

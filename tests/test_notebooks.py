@@ -1,5 +1,7 @@
 """The chapters as files: run in order, clean, listed in the book, solvable."""
 
+import os
+
 import nbformat
 import pytest
 import yaml
@@ -95,6 +97,19 @@ def test_metadata_of_one_machine_is_a_problem():
     notebook.metadata.kernelspec = {"name": "my-own-venv"}
     (problem,) = notebooks.problems(notebook)
     assert "metadata of one machine" in problem
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs sockets that are files")
+def test_no_kernel_shares_a_port(tmp_path):
+    source = (
+        "import json, ipykernel\n"
+        "with open(ipykernel.get_connection_file()) as file:\n"
+        "    print(json.load(file)['transport'])"
+    )
+    notebook = notebooks.run(new_notebook(cells=[new_code_cell(source)]))
+    assert notebook.cells[0].outputs[0].text == "ipc\n"
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    assert set(strict_runs.verdicts(tmp_path).values()) == {""}
 
 
 def test_saving_replaces_the_file_only_when_complete(tmp_path, monkeypatch):
