@@ -214,10 +214,8 @@ MUTANTS = {
         "one table for two",
         "rotary.py",
         {
-            "self.waves = Waves(scaling(rates) if scaling else rates, device=device)": (
-                "self.waves = SHARED.setdefault(\n"
-                "            head_dim, Waves(scaling(rates) if scaling else rates)\n"
-                "        )"
+            "self.waves = Waves(rates, radius=attention_factor, device=device)": (
+                "self.waves = SHARED.setdefault(head_dim, Waves(rates))"
             ),
             "class RotaryPositions(": "SHARED = {}\n\n\nclass RotaryPositions(",
         },
