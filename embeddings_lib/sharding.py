@@ -31,6 +31,7 @@ from torch.distributed.tensor import (
     Shard,
     distribute_tensor,
 )
+from torch.multiprocessing.spawn import ProcessException
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from embeddings_lib.combined import InputEmbedding
@@ -345,19 +346,16 @@ def connect(*, timeout: float = 60.0) -> DeviceMesh:
             "connect needs the addresses of the other ranks, because they work "
             "together; RANK is not set: start the program with torchrun"
         )
-    here = int(os.environ["LOCAL_RANK"])
-    return _meet(here, int(os.environ["LOCAL_WORLD_SIZE"]), timeout)
-
-
-def _meet(here: int, ranks_here: int, timeout: float, **place) -> DeviceMesh:
-    gpus = torch.cuda.device_count() >= ranks_here
+    gpus = torch.cuda.device_count() >= int(os.environ["LOCAL_WORLD_SIZE"])
     if gpus:
-        torch.cuda.set_device(here)
-    dist.init_process_group(
-        "nccl" if gpus else "gloo", timeout=timedelta(seconds=timeout), **place
-    )
-    world = (dist.get_world_size(),)
-    return init_device_mesh("cuda" if gpus else "cpu", world, mesh_dim_names=("table",))
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    return _meet("cuda" if gpus else "cpu", timeout)
+
+
+def _meet(device: str, timeout: float, **place) -> DeviceMesh:
+    backend = "nccl" if device == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=timedelta(seconds=timeout), **place)
+    return init_device_mesh(device, (dist.get_world_size(),), mesh_dim_names=("table",))
 
 
 def run_on_ranks(
@@ -368,13 +366,13 @@ def run_on_ranks(
     >>> run_on_ranks(lambda mesh: mesh.get_local_rank(), ranks=2)
     [0, 1]
 
-    The program may be written in a notebook: it is sent as it is, with the variables
-    that it reads. What it prints is lost, so let it return what you want to see. The
-    mesh is that of `connect`.
+    For learning and tests: over gloo on the CPU, with one thread each. The program may
+    be written in a notebook: it is sent as it is, with the variables that it reads.
+    What it prints is lost, so let it return what you want to see. The mesh is a line of
+    all ranks, as that of `connect`.
 
-    Raises ValueError for fewer than one rank, TimeoutError after `timeout` seconds, and
-    the ProcessException of `torch.multiprocessing` where a rank fails: then the others
-    are ended, too.
+    Raises ValueError for fewer than one rank, RuntimeError where a rank fails, and
+    TimeoutError after `timeout` seconds. No rank outlives the call.
     """
     if ranks < 1:
         raise ValueError(
@@ -399,6 +397,11 @@ def run_on_ranks(
         )
         try:
             _wait(processes, timeout)
+        except ProcessException as error:
+            raise RuntimeError(
+                "every rank must end well, because each has a part of the table; rank "
+                f"{error.error_index} did not: {error}"
+            ) from error
         finally:
             for process in processes.processes:
                 process.kill()
@@ -424,7 +427,7 @@ def _rank(rank: int, ranks: int, folder: Path, timeout: float) -> None:
     os.dup2(nowhere, 2)
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), ranks)
-    mesh = _meet(rank, ranks, timeout, store=store, rank=rank, world_size=ranks)
+    mesh = _meet("cpu", timeout, store=store, rank=rank, world_size=ranks)
     program = pickle.loads((folder / "program").read_bytes())
     (folder / str(rank)).write_bytes(pickle.dumps(program(mesh)))
     dist.destroy_process_group()
