@@ -53,7 +53,8 @@ def shard(
     [(6, 2), (6, 2)]
 
     A `TokenEmbedding` becomes a `ShardedEmbedding`. An `InputEmbedding` is changed in
-    place: its positions stay whole on each rank, and must be equal there.
+    place: its positions stay whole on each rank, as ordinary parameters, and must start
+    equal. Where copies read other IDs, their gradients are yours to add up.
 
     Raises as `ShardedEmbedding` does.
     """
@@ -86,8 +87,8 @@ class ShardedEmbedding(nn.Module):
     its ranks look up the same IDs. Along the others the pieces are copies, which may
     look up other IDs: their gradients are added up.
 
-    Raises ValueError for an unknown cut, a sparse table, and a mesh that leaves a rank
-    without a piece; and as `TokenEmbedding` does, on all ranks at once.
+    Raises ValueError for an unknown cut, a sparse table, and a mesh without names or
+    with a rank that gets no piece; and as `TokenEmbedding` does, on all ranks at once.
 
     Source: Shoeybi et al. 2019, section 3, for the rows.
     """
@@ -103,6 +104,7 @@ class ShardedEmbedding(nn.Module):
         self.weight = nn.Parameter(_draw(weight, self) if weight.is_meta else weight)
         # The copies' gradients are added up once, however often the table was used.
         self.weight.register_hook(lambda grad: grad.redistribute(placements=placements))
+        self.weight.requires_grad_(table.weight.requires_grad)
         self.vocab_size, self.embed_dim = weight.shape
 
     def piece(self) -> Float[Tensor, "rows columns"]:
@@ -263,6 +265,11 @@ def _check(table: TokenEmbedding, mesh: DeviceMesh, cut: str) -> None:
             "a table in pieces must have sparse=False, because PyTorch's distributed "
             "tensors hold no sparse gradients; got sparse=True"
         )
+    if mesh.ndim > 1 and mesh.mesh_dim_names is None:
+        raise ValueError(
+            "a mesh of several dimensions must have names, because the last one is "
+            f"taken by its name; got the shape {tuple(mesh.shape)}: give mesh_dim_names"
+        )
     size, ranks = table.weight.shape[CUTS[cut]], mesh.size(mesh.ndim - 1)
     most = -(-size // ranks)
     if (ranks - 1) * most >= size:
@@ -367,9 +374,9 @@ def run_on_ranks(
     [0, 1]
 
     For learning and tests: over gloo on the CPU, with one thread each. The program may
-    be written in a notebook: it is sent as it is, with the variables that it reads.
-    What it prints is lost, so let it return what you want to see. The mesh is a line of
-    all ranks, as that of `connect`.
+    be written in a notebook: it is sent with the variables that it reads. What it
+    prints is lost, so let it return what you want to see. The mesh is a line of all
+    ranks, as that of `connect`.
 
     Raises ValueError for fewer than one rank, RuntimeError where a rank fails, and
     TimeoutError after `timeout` seconds. No rank outlives the call.
