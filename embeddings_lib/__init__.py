@@ -3,9 +3,10 @@
 The files follow the chapters, so that a newcomer can read them from top to bottom:
 `tokenizer` (chapter 1), `token_table` (2) with `lookup`, `corpus`, `skipgram` and
 `analogy` (3), `attention` (4), `learned` (5), `sinusoidal` (6) with `waves`, `rotary`
-(7), `combined` with `tiny_lm` (8), `sizing` (9), and `biases` with `scaling` (10).
-Beside them, `assets` fetches the real vocabulary and trained tables, `device` picks the
-device, and `show` draws what a notebook shows.
+(7), `combined` with `tiny_lm` (8), `sizing` (9), `biases` and `scaling` with `bake_off`
+(10), and `sharding` (11), which is imported by its own name only. Beside them, `assets`
+fetches the real vocabulary and trained tables, `device` picks the device, and `show`
+draws what a notebook shows.
 """
 
 __version__ = "0.1.0"
