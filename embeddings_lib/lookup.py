@@ -49,6 +49,7 @@ def explained(
     what: str,
     reason: str,
     remedy: str,
+    silent: bool = False,
 ) -> Tensor:
     """`look(indices)`, or the error of `look_up`, where `look` reads `rows` rows.
 
@@ -57,11 +58,13 @@ def explained(
     >>> place = {"rows": 2, "device": table.device}
     >>> explained(lambda i: table[i], torch.tensor([1]), **place, **words)
     tensor([6.])
+
+    With `silent=True`, for a `look` that refuses no index, they are always read first.
     """
     if torch.compiler.is_compiling():
         return look(indices)
     elsewhere = isinstance(indices, Tensor) and indices.device != device
-    if elsewhere or _fails_late(indices):
+    if silent or elsewhere or _fails_late(indices):
         _check_kind(indices, device, what)
         _check_range(indices, rows, what, reason, remedy)
     try:

@@ -74,10 +74,11 @@ class RotaryPositions(nn.Module):
 
     Equation: q at position m and k at position n turn by m · rate and n · rate, so that
     their product depends on m - n. The rates are base^(-2i / rotary_dim), in radians
-    per token; `scaling` may map them to others. `rotary_dim` features turn, all by
-    default, and the others stay. `layout` says which features form a pair, as in
-    `rotate`: "halves" for weights of Llama and Mistral in transformers and of GPT-NeoX,
-    "pairs" for those that Meta released and of GPT-J.
+    per token; `scaling` may map them to others, and `attention_factor` enlarges what it
+    turns (chapter 10). `rotary_dim` features turn, all by default, and the others stay.
+    `layout` says which features form a pair, as in `rotate`: "halves" for weights of
+    Llama and Mistral in transformers and of GPT-NeoX, "pairs" for those that Meta
+    released and of GPT-J.
 
     There are no weights, and nothing grows: positions 0 to 1,048,575 are exact to 2e-7.
 
@@ -96,6 +97,7 @@ class RotaryPositions(nn.Module):
         rotary_dim: int | None = None,
         layout: str = "halves",
         scaling: Callable[[Tensor], Tensor] | None = None,
+        attention_factor: float = 1.0,
         device: torch.device | str | None = None,
     ):
         super().__init__()
@@ -105,7 +107,8 @@ class RotaryPositions(nn.Module):
         self.base = base
         self.layout = layout
         rates = wave_rates(self.rotary_dim, base)
-        self.waves = Waves(scaling(rates) if scaling else rates, device=device)
+        rates = scaling(rates) if scaling else rates
+        self.waves = Waves(rates, radius=attention_factor, device=device)
 
     def forward(
         self,

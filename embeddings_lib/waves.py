@@ -41,8 +41,8 @@ class Waves(nn.Module):
     >>> waves.span(seq=2, offset=999_999).shape  # the positions 999,999 and 1,000,000
     torch.Size([2, 2])
 
-    Equation: e^(i·angle) = cos(angle) + i sin(angle), where angle = start + position ·
-    rate, in radians, with positions in tokens.
+    Equation: radius · e^(i·angle) = radius · (cos(angle) + i sin(angle)), where angle =
+    start + position · rate, in radians, with positions in tokens.
 
     To turn by 1024·high + low is to turn by 1024·high, and then by low: e^(i(a + b)) is
     e^(ia) times e^(ib). So one table for high and one for low, of 1,024 rows each,
@@ -64,11 +64,13 @@ class Waves(nn.Module):
         rates: Float[Tensor, " waves"],
         *,
         start: float = 0.0,
+        radius: float = 1.0,
         device: torch.device | str | None = None,
     ):
         super().__init__()
         self.rates = rates.detach().double().cpu()
         self.start = start
+        self.radius = radius
         self._build(torch.empty(0, device=device).device)
 
     def _build(self, device: torch.device) -> None:
@@ -78,7 +80,9 @@ class Waves(nn.Module):
             rows = torch.arange(self.ROWS, dtype=torch.float64, device="cpu")
             low = rows[:, None] * self.rates
             angles = torch.stack([self.start + low * self.ROWS, low])
-            turns = torch.polar(torch.ones_like(angles), angles)  # (2, 1024, rates)
+            radii = torch.ones_like(angles)
+            radii[0] = self.radius
+            turns = torch.polar(radii, angles)  # (2, 1024, rates)
             self.high, self.low = turns.to(torch.complex64).to(device)
             # The same for compiled code, which knows no complex numbers.
             self.cos = turns.real.float().to(device)

@@ -9,7 +9,6 @@ from filelock import FileLock
 from hypothesis import settings
 
 from embeddings_lib import gpt2_encoding
-from tests.kernels import pytest_configure  # noqa: F401
 from tests.notebooks import ROOT
 
 # Two busy processes share the machine's cores: a slow example is not a wrong one.

@@ -8,6 +8,7 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors import safe_open
 from torch.testing import assert_close
 from transformers.models.llama.modeling_llama import apply_rotary_pos_emb
 
@@ -17,6 +18,7 @@ from embeddings_lib import (
     RotaryPositions,
     SinusoidalPositions,
     TokenEmbedding,
+    assets,
 )
 
 VOCAB, CONTEXT, DIM = 11, 9, 6
@@ -120,7 +122,7 @@ def test_sinusoids_serve_tables_of_16_bits():
     assert both(ids(4)).dtype == torch.bfloat16
 
 
-# Reference models, small and random. Trained weights load in the same way.
+# Reference models, small and random, and the trained tables of GPT-2 where they are.
 
 
 def test_gpt_2s_tables_give_gpt_2s_first_input():
@@ -164,6 +166,26 @@ def test_llama_and_mistral_read_rows_alone_and_rotate_queries_and_keys(name):
     cos, sin = model.rotary_emb(q, torch.arange(9)[None])
     theirs = apply_rotary_pos_emb(q, k, cos, sin, unsqueeze_dim=2)
     assert_close(RotaryPositions(8)(q, k), theirs, rtol=0, atol=2e-6)
+
+
+def test_gpt_2s_trained_tables_give_gpt_2s_first_input():
+    file = assets.cache_folder() / assets.ASSETS["gpt2_weights"].filename
+    if not file.exists():
+        pytest.skip("to fetch them: python -m embeddings_lib.assets gpt2_weights")
+    ours = InputEmbedding(TokenEmbedding(50_257, 768), LearnedPositions(1024, 768))
+    model = transformers.GPT2Model(transformers.GPT2Config(n_layer=1)).eval()
+    with safe_open(file, framework="pt") as weights:
+        tables = [weights.get_tensor(f"{name}.weight") for name in ("wte", "wpe")]
+    for table, mine, theirs in zip(
+        tables, (ours.token_table, ours.positions), (model.wte, model.wpe), strict=True
+    ):
+        mine.load_state_dict({"weight": table})
+        theirs.load_state_dict({"weight": table})
+    tokens = torch.randint(
+        50_257, (2, 1024), generator=torch.Generator().manual_seed(0)
+    )
+    theirs = model(tokens, output_hidden_states=True).hidden_states[0]
+    assert_close(ours(tokens), theirs, rtol=0, atol=1e-6)
 
 
 # What is refused

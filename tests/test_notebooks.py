@@ -1,11 +1,13 @@
 """The chapters as files: run in order, clean, listed in the book, solvable."""
 
+import os
+
 import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from tests import notebooks
+from tests import notebooks, strict_runs
 
 by_name = pytest.mark.parametrize(
     "path", notebooks.CHAPTERS + notebooks.PAGES, ids=lambda path: path.stem
@@ -34,17 +36,13 @@ def test_every_cell_is_short(path):
 
 
 @pytest.mark.parametrize("path", notebooks.CHAPTERS, ids=lambda path: path.stem)
-def test_printed_solutions_pass_the_checks_of_their_exercises(path):
+def test_every_exercise_is_unsolved_and_has_a_printed_solution(path):
     notebook = notebooks.read(path)
-    unsolved = [
-        cell for cell in notebook.cells if "exercise" in cell.metadata.get("tags", [])
-    ]
-    assert unsolved, "a chapter has exercises"
-    assert all(cell.outputs[0].text == "not yet\n" for cell in unsolved)
-    solved = notebooks.run(notebooks.solved(notebook))
-    for cell in solved.cells:
-        if "exercise" in cell.metadata.get("tags", []):
-            assert cell.outputs[0].text == "right\n", cell.source
+    exercises = list(filter(notebooks.is_exercise, notebook.cells))
+    assert exercises, "a chapter has exercises"
+    for cell in exercises:
+        assert cell.outputs[0].text == "not yet\n"
+        assert notebooks.solved(notebook, cell).source != cell.source
 
 
 def test_every_chapter_is_in_the_book_in_order():
@@ -101,6 +99,19 @@ def test_metadata_of_one_machine_is_a_problem():
     assert "metadata of one machine" in problem
 
 
+@pytest.mark.skipif(os.name != "posix", reason="needs sockets that are files")
+def test_no_kernel_shares_a_port(tmp_path):
+    source = (
+        "import json, ipykernel\n"
+        "with open(ipykernel.get_connection_file()) as file:\n"
+        "    print(json.load(file)['transport'])"
+    )
+    notebook = notebooks.run(new_notebook(cells=[new_code_cell(source)]))
+    assert notebook.cells[0].outputs[0].text == "ipc\n"
+    nbformat.write(notebook, tmp_path / "a.ipynb")
+    assert set(strict_runs.verdicts(tmp_path).values()) == {""}
+
+
 def test_saving_replaces_the_file_only_when_complete(tmp_path, monkeypatch):
     path = tmp_path / "a.ipynb"
     notebooks.save(notebook_with(), path)
@@ -116,13 +127,36 @@ def test_saving_replaces_the_file_only_when_complete(tmp_path, monkeypatch):
     assert path.read_text() == before
 
 
+def exercise_with(solution):
+    """A stub, its check, and the folded solution."""
+    stub = "def f():\n    ...\n\n\n# check\n"
+    check = "print('right' if f() == 1 else 'not yet')"
+    return [
+        new_code_cell(
+            stub + check,
+            metadata={"tags": ["exercise"]},
+            execution_count=1,
+            outputs=[new_output("stream", name="stdout", text="not yet\n")],
+        ),
+        new_markdown_cell(
+            "<details>\n<summary>Solution</summary>\n\n"
+            f"```python\ndef f():\n    {solution}\n```\n"
+        ),
+    ]
+
+
 def test_a_solution_replaces_the_stub_and_keeps_the_check():
-    exercise = new_code_cell(
-        "def f():\n    ...\n\n\n# check\nprint(f())", metadata={"tags": ["exercise"]}
-    )
-    solution = new_markdown_cell(
-        "<details>\n<summary>Solution</summary>\n\n"
-        "```python\ndef f():\n    return 1\n```\n"
-    )
-    solved = notebooks.solved(new_notebook(cells=[exercise, solution]))
-    assert solved.cells[0].source == "def f():\n    return 1\n# check\nprint(f())"
+    exercise, solution = exercise_with("return 1")
+    solved = notebooks.solved(new_notebook(cells=[exercise, solution]), exercise)
+    assert solved.source.startswith("def f():\n    return 1\n# check\nprint(")
+    assert "..." in exercise.source
+
+
+def test_a_strict_run_solves_every_exercise_and_refuses_a_wrong_solution(tmp_path):
+    cells = exercise_with("return 1") + exercise_with("return 2")
+    nbformat.write(new_notebook(cells=cells), tmp_path / "a.ipynb")
+    wrong = {cell: said for (_, cell), said in strict_runs.verdicts(tmp_path).items()}
+    refused = wrong.pop("Cell 1, solved")
+    assert "right" in refused
+    assert "not yet" in refused
+    assert wrong == {"Cell 0": "", "Cell 0, solved": "", "Cell 1": ""}

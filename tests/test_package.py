@@ -22,6 +22,8 @@ def test_importing_it_loads_nothing_heavy():
         "safetensors",
         "numba",
         "scipy",
+        "cloudpickle",
+        "torch.distributed.tensor",
     ]
     code = (
         f"import torch, sys; before = set(sys.modules); import embeddings_lib; print([\

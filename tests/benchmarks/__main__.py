@@ -28,7 +28,7 @@ from embeddings_lib import (
     SinusoidalPositions,
     TokenEmbedding,
 )
-from tests.benchmarks.measure import ROUNDS, paired, peak_bytes
+from tests.benchmarks.measure import ROUNDS, paired, peak_bytes, processor
 
 RESULTS = Path(__file__).parent / "results" / "cpu.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -251,16 +251,6 @@ def main():
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
     print(f"\nstored in {RESULTS.relative_to(Path.cwd())}")
-
-
-def processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(
-            s.split(":")[1].strip() for s in lines if s.startswith("model name")
-        )
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 main()

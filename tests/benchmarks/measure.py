@@ -1,9 +1,11 @@
 """Paired timings and peak memory of functions that do the same work."""
 
+import platform
 import random
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from torch.profiler import ProfilerActivity, profile
 
@@ -58,3 +60,14 @@ def peak_bytes(function: Callable[[], object]) -> int:
             held += event.nbytes()
             peak = max(peak, held)
     return peak
+
+
+def processor() -> str:
+    """The name of the processor, as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(
+            s.split(":")[1].strip() for s in lines if s.startswith("model name")
+        )
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()

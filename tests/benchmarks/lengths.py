@@ -1,0 +1,148 @@
+"""Train each scheme of positions at one length, score it up to eight times that length.
+
+python -m tests.benchmarks.lengths
+
+This is the larger run of chapter 10. It takes about 40 minutes of one core, and goes on
+where an earlier call was stopped. Delete the stored results to run it anew.
+"""
+
+import itertools
+import json
+import platform
+import time
+from pathlib import Path
+
+import torch
+
+from embeddings_lib.bake_off import (
+    SCHEMES,
+    VARIANTS,
+    MarkovText,
+    model_with,
+    repeated_blocks,
+)
+from embeddings_lib.tiny_lm import train
+from tests.benchmarks.measure import processor
+
+RESULTS = Path(__file__).parent / "results" / "lengths.json"
+LENGTH, REACH, BIN = 32, 8, 8
+SETTINGS = {
+    "length": LENGTH,
+    "reach": REACH,
+    "bin": BIN,
+    "embed_dim": 64,
+    "heads": 4,
+    "batch": 16,
+    "lr": 2e-3,
+    "seeds": [0, 1, 2],
+    "markov": {"letters": 12, "steps": 1500},
+    "copying": {"letters": 4 * LENGTH, "shortest": 4, "steps": 4000},
+}
+HELD_OUT = 64  # texts to score
+
+
+def generator(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+def trained(scheme, task, seed):
+    """A model, trained on texts of LENGTH letters and the one that follows."""
+    task = SETTINGS[task] | {"draws": generator(1000 + seed)}
+    sizes = {name: SETTINGS[name] for name in ("embed_dim", "heads")}
+    model = model_with(
+        scheme, vocab_size=task["letters"], length=LENGTH, seed=seed, **sizes
+    )
+    train(model, (batch(task) for _ in range(task["steps"])), lr=SETTINGS["lr"])
+    return model
+
+
+def batch(task):
+    if "shortest" not in task:
+        return MARKOV.sample(SETTINGS["batch"], LENGTH + 1, task["draws"])
+    blocks = torch.randint(
+        task["shortest"],
+        LENGTH // 2 + 1,
+        (SETTINGS["batch"],),
+        generator=task["draws"],
+    )
+    return repeated_blocks(
+        blocks, LENGTH + 1, letters=task["letters"], generator=task["draws"]
+    )
+
+
+MARKOV = MarkovText(SETTINGS["markov"]["letters"])
+
+
+@torch.no_grad()
+def scores(model, task, reach):
+    """Mean loss beyond the best possible, in nats: by bins of positions, and `far`."""
+    seq = reach * LENGTH
+    if task == "markov":
+        ids = MARKOV.sample(HELD_OUT, seq + 1, generator(99))
+        losses = model.losses(ids)[:, 1:] - MARKOV.surprises(ids)
+        losses = torch.cat([losses[:, :1], losses], dim=1)  # position 0 is a guess
+        return {"by_position": binned(losses)}
+    letters = SETTINGS["copying"]["letters"]
+
+    def losses_of(block, seq):
+        blocks = torch.full((HELD_OUT,), block)
+        ids = repeated_blocks(blocks, seq, letters=letters, generator=generator(99))
+        return model.losses(ids)
+
+    far = {
+        block: losses_of(block, 2 * block)[:, block:].mean().item()
+        for block in range(LENGTH // 4, seq // 2 + 1, LENGTH // 4)
+    }
+    return {
+        "by_position": binned(losses_of(LENGTH // 2, seq + 1)),
+        "by_block": {block: round(loss, 4) for block, loss in far.items()},
+    }
+
+
+def binned(losses):
+    bins = losses.mean(dim=0).unflatten(0, (-1, BIN)).mean(dim=1)
+    return [round(loss, 4) for loss in bins.tolist()]
+
+
+def main():
+    torch.set_num_threads(1)
+    result = {"machine": machine(), "settings": SETTINGS, "runs": []}
+    if RESULTS.exists():
+        stored = json.loads(RESULTS.read_text())
+        if stored["settings"] == SETTINGS:  # go on where an earlier call was stopped
+            result = stored
+    done = {(run["task"], run["scheme"], run["seed"]) for run in result["runs"]}
+    schemes = SCHEMES + VARIANTS
+    for which in itertools.product(("markov", "copying"), schemes, SETTINGS["seeds"]):
+        if which in done:
+            continue
+        task, scheme, seed = which
+        model = trained(scheme, task, seed)
+        found = scores(model, task, reach=1 if scheme == "learned" else REACH)
+        result["runs"].append({"task": task, "scheme": scheme, "seed": seed, **found})
+        store(result)
+        at_length, at_end = (found["by_position"][i] for i in (LENGTH // BIN - 1, -1))
+        print(f"{task:8} {scheme:18} {seed} {at_length:6.2f} {at_end:6.2f}")
+
+
+def store(result):
+    """Write beside the stored file and then put it in its place: all or nothing."""
+    beside = RESULTS.with_suffix(".new")
+    beside.write_text(json.dumps(result, indent=1) + "\n")
+    beside.replace(RESULTS)
+
+
+def machine():
+    return {
+        "command": "python -m tests.benchmarks.lengths",
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": 1,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()
