@@ -1,8 +1,15 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import jaxtyping
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from embeddings_lib import gpt2_encoding
+from tests.notebooks import ROOT
 
 # Two busy processes share the machine's cores: a slow example is not a wrong one.
 settings.register_profile("book", deadline=None)
@@ -20,3 +27,29 @@ def as_users_call_it():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """The book, built as `make book` builds it: every warning is an error.
+
+    Where several processes share the tests, the first to ask builds it for all.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with FileLock(folder / "site.lock"):
+        finished = folder / "site.finished"
+        if not finished.exists():
+            build(folder)
+            finished.touch()
+    return folder / "_build" / "html"
+
+
+def build(folder: Path) -> None:
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    options = ["--all", "-W", "-n", "--keep-going", "-q", "--path-output", folder]
+    result = subprocess.run(
+        [jupyter_book, "build", ROOT, *options], capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stdout + result.stderr

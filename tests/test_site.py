@@ -1,29 +1,12 @@
 """The built site: no warning, no broken link, nothing from another host."""
 
 import re
-import subprocess
-import sys
-from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
 
 from book._ext import face, publish
-from tests.notebooks import ROOT
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    """The book, built as `make book` builds it: every warning is an error."""
-    folder = tmp_path_factory.mktemp("site")
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    options = ["--all", "-W", "-n", "--keep-going", "-q", "--path-output", folder]
-    result = subprocess.run(
-        [jupyter_book, "build", ROOT, *options], capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return folder / "_build" / "html"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,223 @@
+/* What the explorers share: elements, labelled inputs, a sentence that is read aloud, and
+   data on demand. Plain scripts without modules or fetch, so that file:// works too. */
+"use strict";
+
+const Explorers = (() => {
+  const folder = document.currentScript.src.replace(/[^/]*$/, "");
+  const SVG_TAGS = new Set(["svg", "g", "line", "circle", "path", "rect", "text", "polyline"]);
+  let controls = 0;
+
+  /* make("p", { class: "note" }, "text", node): an element, of HTML or of SVG. */
+  function make(tag, attributes = {}, ...children) {
+    const node = SVG_TAGS.has(tag)
+      ? document.createElementNS("http://www.w3.org/2000/svg", tag)
+      : document.createElement(tag);
+    for (const [name, value] of Object.entries(attributes)) {
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (value === true) node.setAttribute(name, "");
+      else if (value !== false && value !== null) node.setAttribute(name, value);
+    }
+    node.append(...children);
+    return node;
+  }
+
+  function field(label, input, beside = []) {
+    input.id = `explorer-${input.name}-${(controls += 1)}`;
+    input.dataset.label = label;
+    return make(
+      "div",
+      { class: "explorer-field" },
+      make("label", { for: input.id }, label),
+      make("span", { class: "explorer-inputs" }, ...beside, input),
+    );
+  }
+
+  /* Whole numbers, unless `step` is "any". A blank is null where `optional` allows it. */
+  function number(name, label, { value, min, max, step = 1, optional = false, hint = "" }) {
+    const limits = { min, max, step, value, required: !optional, placeholder: hint };
+    return field(label, make("input", { type: "number", inputmode: "decimal", name, ...limits }));
+  }
+
+  /* A slider with a box beside it, for the exact number and for numbers beyond the slider. */
+  function slider(name, label, { value, min, max, most = max }) {
+    const limits = { min, step: 1, value };
+    const box = make("input", { type: "number", name, max: most, required: true, ...limits });
+    const range = make("input", {
+      type: "range",
+      max,
+      "aria-label": `${label}, slider`,
+      oninput: () => (box.value = range.value),
+      ...limits,
+    });
+    box.addEventListener("input", () => (range.value = box.value));
+    return field(label, box, [range]);
+  }
+
+  function choice(name, label, options, value) {
+    const item = (text) => make("option", { value: text, selected: text === value }, text);
+    return field(label, make("select", { name }, ...options.map(item)));
+  }
+
+  /* A choice that fills the other inputs of its form: options is name -> their values. */
+  function presets(options, value) {
+    const input = choice("preset", "start from", Object.keys(options), value);
+    input.querySelector("select").addEventListener("input", (event) => {
+      const { form } = event.target;
+      for (const [name, value] of Object.entries(options[event.target.value])) {
+        if (form.elements[name].type === "checkbox") form.elements[name].checked = value;
+        else form.elements[name].value = value ?? "";
+      }
+    });
+    return input;
+  }
+
+  function check(name, label, value) {
+    const input = make("input", { type: "checkbox", name, checked: value });
+    return make("label", { class: "explorer-check" }, input, label);
+  }
+
+  function button(label, onclick) {
+    return make("button", { type: "button", onclick }, label);
+  }
+
+  /* Write into an input as a reader does. */
+  function set(input, value) {
+    input.value = value;
+    input.dispatchEvent(new Event("input", { bubbles: true }));
+  }
+
+  /* name -> what stands in each input; throws an Error that says what an input must be. */
+  function read(form) {
+    const values = {};
+    for (const input of form.elements) {
+      if (!input.name) continue;
+      input.setAttribute("aria-invalid", !input.validity.valid);
+      if (!input.validity.valid) throw new Error(rule(input));
+      if (input.type === "checkbox") values[input.name] = input.checked;
+      else if (input.type !== "number") values[input.name] = input.value;
+      else values[input.name] = input.value === "" ? null : Number(input.value);
+    }
+    return values;
+  }
+
+  function rule(input) {
+    const kind = input.step === "any" ? "a number" : input.step === "1" ? "a whole number" : "even";
+    const range = `from ${grouped(Number(input.min))} to ${grouped(Number(input.max))}`;
+    return `${input.dataset.label} must be ${kind} ${range}; got ${input.value || "nothing"}`;
+  }
+
+  /* 1234567 -> 1,234,567 */
+  const grouped = (x) => x.toLocaleString("en", { maximumFractionDigits: 20 });
+  /* Six digits that count: 2574270.3 -> 2,574,270 */
+  const digits = (x, count = 6) => x.toLocaleString("en", { maximumSignificantDigits: count });
+  /* -0.12345 -> −0.1235, and never −0.0000 */
+  function fixed(x, places = 4) {
+    const text = x.toFixed(places);
+    return Number(text) === 0 ? text.replace("-", "") : text.replace("-", "−");
+  }
+
+  /* An arrow from the middle of a dial of radius 1; up is y. */
+  function arrow(x, y, name, faint = false) {
+    const length = Math.hypot(x, y) || 1;
+    const [ux, uy] = [x / length, y / length];
+    const barb = (side) => `${x - 0.16 * ux + side * 0.09 * uy},${-(y - 0.16 * uy - side * 0.09 * ux)}`;
+    return make(
+      "g",
+      { class: `explorer-arrow explorer-${name}`, opacity: faint ? 0.35 : 1 },
+      make("line", { x1: 0, y1: 0, x2: x, y2: -y }),
+      make("polyline", { points: `${barb(1)} ${x},${-y} ${barb(-1)}` }),
+    );
+  }
+
+  function dial(label, ...arrows) {
+    return make(
+      "svg",
+      { viewBox: "-1.25 -1.25 2.5 2.5", class: "explorer-dial", role: "img", "aria-label": label },
+      make("circle", { r: 1, class: "explorer-rim" }),
+      ...arrows,
+      make("circle", { r: 0.04, class: "explorer-hub" }),
+    );
+  }
+
+  function table(heads, rows, caption) {
+    const line = (cells, tag) => make("tr", {}, ...cells.map((cell) => make(tag, {}, cell)));
+    return make(
+      "table",
+      { class: "explorer-table" },
+      make("caption", {}, caption),
+      make("thead", {}, line(heads, "th")),
+      make("tbody", {}, ...rows.map((row) => line(row, "td"))),
+    );
+  }
+
+  /* The content of a data file beside this script, fetched when it is first asked for. */
+  const files = {};
+  function load(name) {
+    files[name] ??= new Promise((done, fail) => {
+      const src = `${folder}${name}.data.js`;
+      const onerror = () => fail(new Error(`${src} cannot be read`));
+      const onload = () => done(Explorers.data[name]);
+      document.head.append(make("script", { src, onload, onerror }));
+    });
+    return files[name];
+  }
+
+  /* Bytes of a text in base64 that zlib compressed. */
+  async function unpack(text) {
+    const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("deflate"));
+    return new Uint8Array(await new Response(stream).arrayBuffer());
+  }
+
+  /* Put an explorer in the place of its still figure. `build(start)` returns its controls,
+     and `draw(values, view)`, which fills the view and returns one sentence for it. */
+  async function define(name, build) {
+    for (const root of document.querySelectorAll(`[data-explorer="${name}"]`)) {
+      try {
+        const start = JSON.parse(root.querySelector("script").textContent);
+        const explorer = await build(start);
+        put(root, explorer);
+      } catch (error) {
+        root.append(make("p", { class: "explorer-error" }, `${error.message}.`));
+        throw error;
+      }
+    }
+  }
+
+  function put(root, { controls, draw }) {
+    const form = make("form", { class: "explorer-controls", onsubmit: (e) => e.preventDefault() });
+    form.append(...controls);
+    const sentence = make("p", { class: "explorer-sentence" });
+    const error = make("p", { class: "explorer-error", hidden: true });
+    const view = make("div", { class: "explorer-view" });
+    const aloud = make("p", { class: "visually-hidden", role: "status" });
+    let waiting;
+    function update() {
+      let message = "";
+      try {
+        sentence.textContent = draw(read(form), view);
+      } catch (problem) {
+        message = `${problem.message}.`;
+      }
+      error.textContent = message;
+      error.hidden = message === "";
+      view.classList.toggle("explorer-old", message !== "");
+      clearTimeout(waiting); // while a slider moves, say nothing
+      waiting = setTimeout(() => (aloud.textContent = message || sentence.textContent), 600);
+    }
+    form.addEventListener("input", update);
+    root.replaceChildren(form, error, sentence, view, aloud);
+    let width = root.clientWidth;
+    update();
+    new ResizeObserver(() => {
+      if (root.clientWidth !== width) update();
+      width = root.clientWidth;
+    }).observe(root);
+    root.classList.add("explorer-ready");
+  }
+
+  return {
+    arrow, button, check, choice, data: {}, define, dial, digits, field, fixed, grouped, load,
+    make, number, presets, set, slider, table, unpack,
+  };
+})();
