@@ -15,7 +15,7 @@ from embeddings_lib.tiny_lm import Block, TinyLM
 from embeddings_lib.token_table import TokenEmbedding
 
 SCHEMES = ("none", "learned", "sinusoidal", "RoPE", "ALiBi", "T5")
-VARIANTS = ("RoPE in a quarter", "RoPE in layer 1")
+VARIANTS = ("RoPE, quarter", "RoPE, layer 1")
 
 
 def model_with(
@@ -34,8 +34,8 @@ def model_with(
     torch.Size([1, 5, 12])
 
     `length` is the length in tokens that it will be trained with. It is the end of the
-    table for "learned", and of the buckets for "T5". "RoPE in a quarter" turns a
-    quarter of the features, as in GPT-NeoX, and "RoPE in layer 1" turns nothing in the
+    table for "learned", and of the buckets for "T5". "RoPE, quarter" turns a
+    quarter of the features, as in GPT-NeoX, and "RoPE, layer 1" turns nothing in the
     second layer. Token rows, and learned ones of positions, have the standard
     deviation 1 / √embed_dim.
 
@@ -57,7 +57,7 @@ def model_with(
         positions = SinusoidalPositions(embed_dim)
     elif scheme.startswith("RoPE"):
         head_dim = embed_dim // heads
-        turning = head_dim // 4 if scheme == "RoPE in a quarter" else head_dim
+        turning = head_dim // 4 if scheme == "RoPE, quarter" else head_dim
         rotary = RotaryPositions(head_dim, rotary_dim=turning)
     elif scheme == "ALiBi":
         bias = partial(alibi_bias, heads)
@@ -65,7 +65,7 @@ def model_with(
         bias = T5Bias(heads, buckets=length // 2, max_distance=length)
     inputs = InputEmbedding(tokens, positions)
     model = TinyLM(inputs, heads=heads, rotary=rotary, bias=bias, tied=False)
-    if scheme == "RoPE in layer 1":
+    if scheme == "RoPE, layer 1":
         model.blocks[1] = BlindBlock(embed_dim, heads)
     return model
 

@@ -118,7 +118,7 @@ MUTANTS = {
         {"Waves(-rates,": "Waves(rates,"},
         "test_sinusoidal.py::test_the_module_looks_up_what_the_function_computes",
     ),
-    "only a part turns, too slowly": Mutant(
+    "only a part turns, too fast": Mutant(
         "exercise 3",
         "rotary.py",
         {

@@ -48,7 +48,7 @@ def test_a_model_reads_eight_times_its_length_but_for_the_learned_table(scheme):
         assert model(ids).isfinite().all()
 
 
-@pytest.mark.parametrize("scheme", ["RoPE", "RoPE in a quarter", "ALiBi", "T5"])
+@pytest.mark.parametrize("scheme", ["RoPE", "RoPE, quarter", "ALiBi", "T5"])
 def test_a_later_start_changes_nothing_where_only_distances_count(scheme):
     """With the keys of the first tokens hidden, a text is read as if it began later."""
     model = model_with(scheme, **sizes, seed=0)
@@ -71,7 +71,7 @@ def test_a_later_start_changes_nothing_where_only_distances_count(scheme):
 
 
 def test_the_second_layer_of_the_variant_has_no_positions():
-    model = model_with("RoPE in layer 1", **sizes, seed=0)
+    model = model_with("RoPE, layer 1", **sizes, seed=0)
     x = torch.randn(1, 6, 32, generator=generator())
     first, second = model.blocks
     assert_close(second(x, model.rotary), second(x))
@@ -79,7 +79,7 @@ def test_the_second_layer_of_the_variant_has_no_positions():
 
 
 def test_a_quarter_of_each_head_turns():
-    assert model_with("RoPE in a quarter", **sizes, seed=0).rotary.rotary_dim == 2
+    assert model_with("RoPE, quarter", **sizes, seed=0).rotary.rotary_dim == 2
     assert model_with("RoPE", **sizes, seed=0).rotary.rotary_dim == 8
 
 
