@@ -71,7 +71,8 @@
         ...pieces.map((piece) =>
           make("span", { class: `explorer-token ${marked(piece) ? "explorer-made" : ""}` }, readable(piece)),
         ),
-        make("span", { class: "explorer-note" }, made === undefined ? " bytes" : ` merge ${grouped(made - 255)}`),
+        " ",
+        make("span", { class: "explorer-note" }, made === undefined ? "bytes" : `merge ${grouped(made - 255)}`),
       );
     });
     if (steps.length > MOST_STEPS) {
