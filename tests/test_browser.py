@@ -157,7 +157,7 @@ def test_a_page_is_complete(visit):
     assert page.locator("mjx-merror").count() == 0
 
 
-# axe-core takes 20 seconds for thousands of coloured pieces of code: one of each is kept.
+# axe-core takes 20 s for thousands of coloured pieces of code: one of each is kept.
 THIN = """() => {
     const seen = new Set();
     for (const piece of document.querySelectorAll("pre span[class]")) {
@@ -384,7 +384,7 @@ def test_the_tokenizer_shows_each_merge(open_page, gpt2, word):
 
 @pytest.mark.parametrize(
     ("position", "embed_dim", "base"),
-    [(0, 8, 10_000), (1, 2, 10_000), (117, 16, 100.5), (1_048_575, 32, 500_000)],
+    [(0, 8, 1e4), (1, 2, 1e4), (117, 16, 100.5), (1_048_575, 32, 5e5)],
 )
 def test_the_clock_shows_the_row(open_page, position, embed_dim, base):
     visit = open_page("book/explore/clock.html")
@@ -403,7 +403,7 @@ def score(q, k, m, n, base):
     return (turned[0] * turned[1]).sum().item()
 
 
-@pytest.mark.parametrize("base", [2, 100, 10_000])
+@pytest.mark.parametrize("base", [2.0, 100.0, 1e4])
 def test_the_rotations_give_the_librarys_score(open_page, base):
     visit = open_page("book/explore/rotary.html")
     visit.enter(base=base)

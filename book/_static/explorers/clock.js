@@ -25,7 +25,7 @@
         make("span", { class: "explorer-name" }, `columns ${2 * i}, ${2 * i + 1}`),
         make("span", {}, "sin ", make("output", {}, fixed(sin))),
         make("span", {}, "cos ", make("output", {}, fixed(cos))),
-        make("span", { class: "explorer-note" }, `once in ${digits(wavelength, 4)} tokens`),
+        make("span", { class: "explorer-note" }, `every ${digits(wavelength, 4)} tokens`),
       ),
     );
   }
