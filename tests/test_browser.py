@@ -83,7 +83,7 @@ def address(site):
 class Visit:
     """A page of the site, and everything that went wrong on it."""
 
-    def __init__(self, browser, address, name, **options):
+    def __init__(self, browser, address, name, until="networkidle", **options):
         self.problems = []
         self.name = name
         options = {"viewport": DESK, "color_scheme": "light"} | options
@@ -97,7 +97,7 @@ class Visit:
         self.page.on("console", self.listen)
         self.page.on("requestfailed", lambda r: self.problems.append(f"failed {r.url}"))
         self.page.on("response", self.check)
-        self.page.goto(f"{address}/{name}", wait_until="networkidle")
+        self.page.goto(f"{address}/{name}", wait_until=until)
         if name in EXPLORERS and options.get("java_script_enabled", True):
             self.page.locator(".explorer-ready").wait_for()
 
@@ -209,13 +209,13 @@ def test_a_page_opens_from_a_file(browser, site, name):
     visit.context.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def open_page(browser, address):
-    """Open a page of the site; it is closed at the end of the module."""
+    """Open a page of the site; it is closed at the end of the test."""
     opened = []
 
     def open_page(name, **options):
-        opened.append(Visit(browser, address, name, **options))
+        opened.append(Visit(browser, address, name, until="load", **options))
         return opened[-1]
 
     yield open_page
