@@ -75,7 +75,7 @@ MARKOV = MarkovText(SETTINGS["markov"]["letters"])
 
 @torch.no_grad()
 def scores(model, task, reach):
-    """Mean loss beyond the best possible, in nats: by bins of positions, and `far`."""
+    """Mean loss beyond the best possible, in nats: by bins of positions, by blocks."""
     seq = reach * LENGTH
     if task == "markov":
         ids = MARKOV.sample(HELD_OUT, seq + 1, generator(99))
