@@ -1,0 +1,135 @@
+"""One submission in a worker: its cells are run, then its functions are called."""
+
+import builtins
+import signal
+import time
+
+from .. import checks
+from .masters import MACHINERY, Master
+from .sandbox import Broken, Limits, Refused, Worker
+
+BUILTIN_ERRORS = {
+    name
+    for name, thing in vars(builtins).items()
+    if isinstance(thing, type) and issubclass(thing, BaseException)
+}
+
+
+def known(error) -> str:
+    """The name of an error, if it is one of Python's own: students may name others."""
+    return error if error in BUILTIN_ERRORS else "an error"
+
+
+class Session:
+    """Code cells, as [number, source], and the worker that runs them.
+
+    The worker is started anew where the student's code ended it. `stopped` says which
+    cells did not run to their end, and why.
+    """
+
+    def __init__(self, master: Master, cells: list, limits: Limits, sandboxed: bool):
+        self.master, self.limits, self.sandboxed = master, limits, sandboxed
+        self.cells, self.stopped, self.skipped = cells, {}, set()
+        self.worker, self.started = None, 0
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self) -> None:
+        if self.worker:
+            self.worker.close()
+        self.worker = None
+
+    def ready(self) -> Worker | None:
+        """A worker that has run the cells, if the student's code leaves us one."""
+        while not self.worker and self.started < self.limits.sandboxes:
+            self.started += 1
+            self.worker = Worker(self.limits, self.sandboxed)
+            try:
+                self.run_cells()
+            except Broken:
+                self.close()
+        return self.worker
+
+    def run_cells(self) -> None:
+        """All of them but those that ended an earlier worker."""
+        cells = [cell for cell in self.cells if cell[0] not in self.skipped]
+        task = {"checks": MACHINERY, "locked": self.master.given, "cells": cells}
+        reply, running = self.worker.ask(task, self.limits.start), None
+        while "ready" not in reply:
+            if self.sandboxed and running is None and "open" in reply:
+                raise Refused("the sandbox does not hold: " + "; ".join(reply["open"]))
+            if reply.get("cell") not in [number for number, _ in cells]:
+                raise Broken("sent no reply")
+            running = reply["cell"]
+            if "error" in reply:
+                self.stopped[running] = self.why(reply)
+            try:
+                wall = self.limits.cell * self.limits.wall
+                reply = self.worker.receive(time.monotonic() + wall)
+            except Broken as how:
+                self.stopped[running] = str(how)
+                self.skipped.add(running)
+                raise
+
+    def why(self, reply: dict) -> str:
+        if reply["error"] == "OutOfTime":
+            return f"ran for more than {self.limits.cell:g} seconds"
+        line = reply.get("line")
+        place = f" on line {line}" if type(line) is int else ""
+        return f"stopped with {known(reply['error'])}{place}"
+
+    def failure(self, check: checks.Check, seed: str) -> str | None:
+        """What the student is told if the check fails; None if it holds."""
+        worker, alive = self.ready(), True
+        if worker is None:
+            return "the notebook ended the program too often to go on"
+        deadline = time.monotonic() + self.limits.check * self.limits.wall
+
+        def ask(request: dict) -> dict:
+            nonlocal alive
+            try:
+                reply = worker.ask(request, max(0.0, deadline - time.monotonic()))
+            except Broken as how:
+                self.close()
+                reply = {"ended": str(how)}
+            alive = "ended" not in reply
+            return reply
+
+        def call(name: str, arguments: tuple):
+            return self.answer(
+                name, ask({"call": name, "arguments": checks.encode(arguments)})
+            )
+
+        ask({"begin": True})
+        if not alive:
+            return "the notebook left no room to call a function"
+        failure = check.failure(seed, call)
+        if alive and "ended" not in ask({"end": True}):
+            self.close()
+        return failure
+
+    def answer(self, name: str, reply: dict):
+        """The value in a reply; Wrong, in words, where there is none."""
+        if reply.get("ended") == signal.SIGPROF:
+            raise checks.Wrong(
+                f"{name} ran for more than {self.limits.check:g} seconds"
+            )
+        if "ended" in reply:
+            how = reply["ended"]
+            how = how if isinstance(how, str) else "ended the program"
+            raise checks.Wrong(f"{name} {how}")
+        error = reply.get("error")
+        if error == "undefined":
+            raise checks.Unwritten(f"{name} is not defined")
+        if error == "NotImplementedError" or ("answer", None) in reply.items():
+            raise checks.Unwritten(f"{name} is not written")
+        if error not in (None, "unreadable"):
+            raise checks.Wrong(f"{name} raised {known(error)}")
+        try:
+            return checks.decode(reply["answer"])
+        except Exception:
+            raise checks.Wrong(f"{name} returned what no check reads") from None
