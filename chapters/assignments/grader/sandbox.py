@@ -53,8 +53,7 @@ class Broken(Exception):
 @cache
 def student_packages() -> tuple[Path, ...]:
     """The files and folders of site-packages that the students' requirements bring."""
-    lines = [line.partition("#")[0].strip() for line in REQUIREMENTS.open()]
-    waiting, found, paths = [line for line in lines if line], set(), set()
+    waiting, found, paths = REQUIREMENTS.read_text().splitlines(), set(), set()
     while waiting:
         requirement = Requirement(waiting.pop())
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()
@@ -132,6 +131,8 @@ def settings(limits: Limits, sandboxed: bool) -> str:
     told = {
         "cell": limits.cell,
         "check": limits.check,
+        "wall": limits.wall,
+        "reply": limits.reply,
         "resources": resources if sandboxed else {},
         # A user of its own for each, as the kernel counts a user's processes.
         "user": 20_000 + threading.get_native_id() % 40_000 if sandboxed else None,

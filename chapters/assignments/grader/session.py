@@ -1,12 +1,14 @@
 """One submission in a worker: its cells are run, then its functions are called."""
 
 import builtins
-import signal
+import contextlib
 import time
 
 from .. import checks
 from .masters import MACHINERY, Master
 from .sandbox import Broken, Limits, Refused, Worker
+
+GRACE = 5.0  # seconds
 
 BUILTIN_ERRORS = {
     name
@@ -57,7 +59,7 @@ class Session:
     def run_cells(self) -> None:
         """All of them but those that ended an earlier worker."""
         cells = [cell for cell in self.cells if cell[0] not in self.skipped]
-        task = {"checks": MACHINERY, "locked": self.master.given, "cells": cells}
+        task = {"checks": MACHINERY, "given": self.master.given, "cells": cells}
         reply, running = self.worker.ask(task, self.limits.start), None
         while "ready" not in reply:
             if self.sandboxed and running is None and "open" in reply:
@@ -70,8 +72,8 @@ class Session:
             try:
                 wall = self.limits.cell * self.limits.wall
                 reply = self.worker.receive(time.monotonic() + wall)
-            except Broken as how:
-                self.stopped[running] = str(how)
+            except Broken:
+                self.stopped[running] = "ended the program, or ran without an end"
                 self.skipped.add(running)
                 raise
 
@@ -87,41 +89,45 @@ class Session:
         worker, alive = self.ready(), True
         if worker is None:
             return "the notebook ended the program too often to go on"
-        deadline = time.monotonic() + self.limits.check * self.limits.wall
+        # The worker keeps to its own limit; this one is for a worker that does not.
+        deadline = time.monotonic() + self.limits.check * self.limits.wall + GRACE
 
         def ask(request: dict) -> dict:
             nonlocal alive
             try:
                 reply = worker.ask(request, max(0.0, deadline - time.monotonic()))
-            except Broken as how:
+            except Broken:
+                alive = False
                 self.close()
-                reply = {"ended": str(how)}
+                raise
             alive = "ended" not in reply
             return reply
 
         def call(name: str, arguments: tuple):
-            return self.answer(
-                name, ask({"call": name, "arguments": checks.encode(arguments)})
-            )
+            try:
+                reply = ask({"call": name, "arguments": checks.encode(arguments)})
+            except Broken as how:
+                raise checks.Wrong(f"{name} {how}") from None
+            return self.answer(name, reply)
 
-        ask({"begin": True})
-        if not alive:
-            return "the notebook left no room to call a function"
-        failure = check.failure(seed, call)
-        if alive and "ended" not in ask({"end": True}):
-            self.close()
+        failure = "the notebook left no room to call a function"
+        with contextlib.suppress(Broken):
+            ask({"begin": True})
+            if alive:
+                failure = check.failure(seed, call)
+            if alive and "ended" not in ask({"end": True}):
+                self.close()
         return failure
 
     def answer(self, name: str, reply: dict):
         """The value in a reply; Wrong, in words, where there is none."""
-        if reply.get("ended") == signal.SIGPROF:
-            raise checks.Wrong(
-                f"{name} ran for more than {self.limits.check:g} seconds"
-            )
         if "ended" in reply:
-            how = reply["ended"]
-            how = how if isinstance(how, str) else "ended the program"
-            raise checks.Wrong(f"{name} {how}")
+            late = f"ran for more than {self.limits.check:g} seconds"
+            how = {"late": late, "too long": "answered too much"}
+            how["garbled"] = "sent no reply"
+            raise checks.Wrong(
+                f"{name} {how.get(str(reply['ended']), 'ended the program')}"
+            )
         error = reply.get("error")
         if error == "undefined":
             raise checks.Unwritten(f"{name} is not defined")

@@ -3,27 +3,30 @@
 It is started as a file of its own, inside the sandbox, with nothing of the grader
 beside it. It reads requests and writes replies, one line of JSON each:
 
-    {"checks": SOURCE, "locked": [SOURCE, ...], "cells": [[NUMBER, SOURCE]]}
+    {"checks": SOURCE, "given": [SOURCE, ...], "cells": [[NUMBER, SOURCE]]}
         -> {"cell": NUMBER} before each cell,
            {"cell": NUMBER, "error": NAME, "line": NUMBER} where one stops,
            and {"ready": true} after the last
-    {"begin": true}                     -> {"begun": true}, from a fresh copy
+    {"begin": true}                     -> {"begun": true}, there is a fresh copy
     {"call": NAME, "arguments": [...]}  -> {"answer": VALUE} or {"error": NAME}
-    {"end": true}                       -> {"ended": 0}
+    {"end": true}                       -> {"ended": true}
 
-Where a call ends the copy, the reply is {"ended": STATUS}, and the original goes on.
+Where a call ends the copy, the reply is {"ended": HOW}, and the original goes on.
 Before the first cell it tries the sandbox. If that does not hold, the reply is
 {"open": [WHAT, ...]}, and nothing is run.
 """
 
+import contextlib
 import json
 import os
 import random
 import re
 import resource
+import select
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 LIMITS = json.loads(sys.argv[1])
@@ -50,28 +53,49 @@ def set_limits() -> None:
         resource.setrlimit(getattr(resource, name), (limit, limit))
 
 
+class Closed(Exception):
+    """Nothing more comes through a channel, or too much, or too late."""
+
+
 class Channel:
-    """Lines of JSON over two files that the student's code is not told of."""
+    """Lines of JSON, read from one file and written to another."""
 
-    def __init__(self):
-        self.requests, self.replies = os.dup(0), os.dup(1)
-        nothing = os.open(os.devnull, os.O_RDWR)
-        for standard in (0, 1, 2):
-            os.dup2(nothing, standard)
+    def __init__(self, requests: int, replies: int):
+        self.requests, self.replies = requests, replies
 
-    def receive(self) -> dict:
+    def receive(self, seconds: float | None = None) -> bytes:
+        deadline = seconds and time.monotonic() + seconds
         line = bytearray()
         while not line.endswith(b"\n"):
+            left = deadline and max(0.0, deadline - time.monotonic())
+            if not select.select([self.requests], [], [], left)[0]:
+                raise Closed("late")
             part = os.read(self.requests, 1 << 16)
-            if not part:
-                os._exit(0)
             line += part
-        return json.loads(line)
+            if not part or len(line) > LIMITS["reply"]:
+                raise Closed("too long" if part else "ended")
+        return bytes(line)
 
-    def send(self, reply: dict) -> None:
-        line = json.dumps(reply).encode() + b"\n"
+    def send(self, line: bytes) -> None:
         while line:
             line = line[os.write(self.replies, line) :]
+
+    def close(self) -> None:
+        os.close(self.requests)
+        os.close(self.replies)
+
+
+def encoded(message: dict) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def to_the_grader() -> Channel:
+    """Standard input and output, which the student's code finds empty instead."""
+    channel = Channel(os.dup(0), os.dup(1))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    return channel
 
 
 def what_is_open() -> list[str]:
@@ -84,6 +108,8 @@ def what_is_open() -> list[str]:
         found.append("there is a network")
     if os.access("/", os.W_OK) or os.access(__file__, os.W_OK):
         found.append("files can be written outside of /tmp")
+    if Path("/proc/1/comm").read_text() != "bwrap\n":
+        found.append("other programs can be seen")
     try:
         for _ in range(LIMITS["resources"]["RLIMIT_NPROC"]):
             copies.append(os.fork())
@@ -114,9 +140,15 @@ def compiled(source: str, number: int):
         return compile(without_magics(source), name, "exec")
 
 
+def only_one_returns(process: int) -> None:
+    """Code that forks comes back more than once; only the first one speaks for it."""
+    if os.getpid() != process:
+        os._exit(0)
+
+
 def run_cell(number: int, source: str, namespace: dict) -> dict:
     """What stopped the cell, if anything did: the name of the error and the line."""
-    seen = []
+    seen, process = [], os.getpid()
 
     def stop(*_):
         if seen:  # the first one was swallowed
@@ -138,6 +170,7 @@ def run_cell(number: int, source: str, namespace: dict) -> dict:
             trace = trace.tb_next
         return {"error": type(error).__name__, "line": line}
     finally:
+        only_one_returns(process)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
     return {}
@@ -148,10 +181,13 @@ def answer(request: dict, namespace: dict, machinery: dict) -> dict:
     function = namespace.get(request["call"])
     if function is None:
         return {"error": "undefined"}
+    process = os.getpid()
     try:
         value = function(*machinery["decode"](request["arguments"]))
     except BaseException as error:
         return {"error": type(error).__name__}
+    finally:
+        only_one_returns(process)
     try:
         reply = {"answer": machinery["encode"](value)}
         json.dumps(reply)
@@ -160,22 +196,68 @@ def answer(request: dict, namespace: dict, machinery: dict) -> dict:
         return {"error": "unreadable"}
 
 
-def serve_copy(channel: Channel, namespace: dict, machinery: dict) -> None:
-    """The calls of one check. The kernel ends it when its processor time is used up."""
-    signal.setitimer(signal.ITIMER_PROF, LIMITS["check"])
-    channel.send({"begun": True})
-    while True:
-        request = channel.receive()
-        if "call" not in request:
-            os._exit(0)
-        channel.send(answer(request, namespace, machinery))
+class Copy:
+    """A fork of this process, for the calls of one check.
+
+    The student's functions run there. It has no way to the grader but through us.
+    """
+
+    def __init__(self, grader: Channel, namespace: dict, machinery: dict):
+        (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
+        self.process, self.gone = os.fork(), False
+        if self.process:
+            os.close(theirs_in)
+            os.close(theirs_out)
+            self.channel = Channel(ours_in, ours_out)
+            self.deadline = time.monotonic() + LIMITS["check"] * LIMITS["wall"]
+        else:
+            for file in (grader.requests, grader.replies, ours_in, ours_out):
+                os.close(file)
+            # The kernel ends this copy when its processor time is used up.
+            signal.setitimer(signal.ITIMER_PROF, LIMITS["check"])
+            channel = Channel(theirs_in, theirs_out)
+            while True:
+                request = json.loads(channel.receive())
+                channel.send(encoded(answer(request, namespace, machinery)))
+
+    def ask(self, request: bytes) -> bytes:
+        """The reply to a call, or how the copy came to its end instead."""
+        try:
+            self.channel.send(request)
+            reply = self.channel.receive(max(0.0, self.deadline - time.monotonic()))
+            if json.loads(reply).keys() not in ({"answer"}, {"error"}):
+                raise ValueError
+            return reply
+        except (ValueError, AttributeError, RecursionError):
+            self.end()
+            return encoded({"ended": "garbled"})
+        except (Closed, OSError) as why:
+            how = str(why) if isinstance(why, Closed) else "ended"
+            return encoded({"ended": "late" if self.end(how) else how})
+
+    def end(self, how: str = "") -> bool:
+        """Kill it and all that it started; whether it had used up its time."""
+        for _ in range(100 if how == "ended" else 1):
+            ended, status = os.waitpid(self.process, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.01)
+        if LIMITS["resources"]:
+            with contextlib.suppress(OSError):  # there may be nobody left
+                os.kill(-1, signal.SIGKILL)  # in the sandbox all others are theirs
+        if not ended:
+            os.kill(self.process, signal.SIGKILL)
+            os.waitpid(self.process, 0)
+        self.channel.close()
+        self.gone = True
+        return os.WTERMSIG(status) == signal.SIGPROF
 
 
 def main() -> None:
     become_an_ordinary_user()
-    channel = Channel()
+    grader = to_the_grader()
     sys.path[:0] = LIMITS["path"]
-    task = channel.receive()
+    task = json.loads(grader.receive())
     import torch
 
     torch.set_num_threads(1)
@@ -183,29 +265,33 @@ def main() -> None:
     random.seed(0)
     set_limits()
     if LIMITS["resources"] and (found := what_is_open()):
-        channel.send({"open": found})
+        grader.send(encoded({"open": found}))
         return
     machinery, namespace = {"__name__": "checks"}, {"__name__": "__main__"}
     exec(task["checks"], machinery)
 
-    def run_locked():
-        for source in task["locked"]:
+    def run_given():
+        for source in task["given"]:
             exec(source, namespace)
 
-    run_locked()
+    run_given()
     for number, source in task["cells"]:
-        channel.send({"cell": number})
-        stopped = run_cell(number, source, namespace)
-        if stopped:
-            channel.send({"cell": number, **stopped})
-    run_locked()
-    channel.send({"ready": True})
-    while channel.receive().get("begin"):
-        copy = os.fork()
-        if copy == 0:
-            serve_copy(channel, namespace, machinery)
-        _, status = os.waitpid(copy, 0)
-        channel.send({"ended": status})
+        grader.send(encoded({"cell": number}))
+        if stopped := run_cell(number, source, namespace):
+            grader.send(encoded({"cell": number, **stopped}))
+    run_given()
+    grader.send(encoded({"ready": True}))
+    while True:
+        grader.receive()
+        copy = Copy(grader, namespace, machinery)
+        grader.send(encoded({"begun": True}))
+        while "call" in json.loads(request := grader.receive()):
+            grader.send(copy.ask(request))
+            if copy.gone:
+                break
+        else:
+            copy.end()
+            grader.send(encoded({"ended": True}))
 
 
 if __name__ == "__main__":
