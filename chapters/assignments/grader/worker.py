@@ -197,7 +197,7 @@ def answer(request: dict, namespace: dict, machinery: dict) -> dict:
 
 
 def end_all_others() -> None:
-    """Kill what the student's code left running. In the sandbox there is no one else."""
+    """Kill what the student's code left running; in the sandbox nobody else is."""
     if LIMITS["resources"]:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(-1, signal.SIGKILL)
