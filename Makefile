@@ -1,6 +1,7 @@
 # Every command sets up what it needs. `make` alone lists them.
 PYTHON ?= python3
 VENV ?= .venv
+DEVICE ?= cpu
 RUN := $(VENV)/bin/python -m
 # One thread a process: on few cores, processes that share them are slower with more.
 export OMP_NUM_THREADS ?= 1
@@ -38,9 +39,9 @@ test: assets  ## check style, library, notebooks and site
 	$(RUN) codespell_lib
 	$(RUN) pytest -n 2 --dist loadfile
 
-bench: assets  ## measure speed and precision beside other libraries
+bench: assets  ## measure speed and precision beside other libraries (DEVICE=cuda: on a GPU)
 	$(RUN) pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
-	$(RUN) tests.benchmarks
+	$(RUN) tests.benchmarks --device $(DEVICE)
 
 notebooks: assets  ## run every chapter and store its outputs
 	$(RUN) tests.notebooks --run
