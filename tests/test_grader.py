@@ -399,6 +399,19 @@ def test_a_sandbox_with_a_hole_is_refused(batch, tmp_path, monkeypatch):
         again.grade(masters["trial"], "half right")
 
 
+def test_a_sandbox_that_does_not_start_is_not_the_students_fault(
+    batch, tmp_path, monkeypatch
+):
+    graded, masters = batch
+    monkeypatch.setattr(
+        sandbox, "command", lambda limits: ["bwrap", "--no-such-option"]
+    )
+    again = dataclasses.replace(graded, place=tmp_path)
+    with pytest.raises(Refused, match="does not start: bwrap: Unknown option"):
+        again.grade(masters["trial"], "half right")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def reported(batch):
     graded, masters = batch

@@ -153,15 +153,22 @@ class Worker:
             [*start, settings(limits, sandboxed)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,  # bubblewrap's own; the worker closes it
             bufsize=0,
             start_new_session=True,
         )
         os.set_blocking(self.process.stdin.fileno(), False)
 
+    def said(self) -> str:
+        """What bubblewrap said when it could not go on."""
+        self.process.kill()
+        said = self.process.stderr.read(1000).decode(errors="replace").strip()
+        return said or "Python or PyTorch cannot be loaded in it"
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        self.process.stderr.close()
         self.process.stdin.close()
         self.process.stdout.close()
 

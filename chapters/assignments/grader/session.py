@@ -60,7 +60,12 @@ class Session:
         """All of them but those that ended an earlier worker."""
         cells = [cell for cell in self.cells if cell[0] not in self.skipped]
         task = {"checks": MACHINERY, "given": self.master.given, "cells": cells}
-        reply, running = self.worker.ask(task, self.limits.start), None
+        running = None
+        try:
+            reply = self.worker.ask(task, self.limits.start)
+        except Broken:
+            # No cell has run yet: this is not the student's fault.
+            raise Refused(f"the sandbox does not start: {self.worker.said()}") from None
         while "ready" not in reply:
             if self.sandboxed and running is None and "open" in reply:
                 raise Refused("the sandbox does not hold: " + "; ".join(reply["open"]))
