@@ -55,7 +55,10 @@ def student_packages() -> tuple[Path, ...]:
     """The files and folders of site-packages that the students' requirements bring."""
     waiting, found, paths = REQUIREMENTS.read_text().splitlines(), set(), set()
     while waiting:
-        requirement = Requirement(waiting.pop())
+        line = waiting.pop().partition("#")[0].strip()
+        if not line:
+            continue
+        requirement = Requirement(line)
         name = re.sub(r"[-_.]+", "-", requirement.name).lower()
         marker = requirement.marker
         if name in found or (marker and not marker.evaluate({"extra": ""})):
