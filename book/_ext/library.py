@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 from docutils import nodes
@@ -117,49 +118,60 @@ def imported(chapter: Chapter) -> dict[str, str]:
     return found
 
 
-def places(name: Name) -> Iterator[Place]:
-    """Where chapters show the source of a name, or a part of it; where they write their
-    own under that name; and where they use it.
+@cache
+def mentions(chapter: Chapter) -> dict[str, list[tuple[str, str]]]:
+    """What a chapter shows the source of, defines itself and uses: each as the heading
+    that it is under, and the dotted name.
     """
-    shown, written, used = [], [], []
+    found = {"shown": [], "defined": [], "used": []}
+    for heading, tree in chapter.code:
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef | ast.FunctionDef):
+                found["defined"].append((heading, node.name))
+            elif isinstance(node, ast.Name | ast.Attribute):
+                found["used"].append((heading, ast.unparse(node)))
+            elif isinstance(node, ast.Call) and ast.unparse(node.func) == "show_source":
+                found["shown"].append((heading, ast.unparse(node.args[0])))
+    return found
+
+
+def places(name: Name, kind: str) -> Iterator[Place]:
+    """Where chapters show, define or use a name of the library, or a part of it."""
     for chapter in chapters():
-        mine = imported(chapter)
-        if name.module not in mine.values():
-            continue
-        imports = name.module in (mine.get(name.name), mine.get(name.module))
-        for heading, tree in chapter.code:
-            for node in ast.walk(tree):
-                if shows(node, name):
-                    shown.append(Place(chapter, heading, built=True))
-                elif writes(node, name):
-                    written.append(Place(chapter, heading, built=True))
-                elif imports and uses(node, name):
-                    used.append(Place(chapter, heading, built=False))
-    yield from [*shown, *written, *used]
+        for heading, text in mentions(chapter)[kind]:
+            if text.removeprefix(f"{name.module}.").split(".")[0] == name.name:
+                yield Place(chapter, heading, built=kind != "used")
 
 
-def shows(node: ast.AST, name: Name) -> bool:
-    """Whether a call shows the source of a name, or of a method of it."""
-    return (
-        isinstance(node, ast.Call)
-        and ast.unparse(node.func) == "show_source"
-        and uses(node.args[0], name)
-    )
+@cache
+def builders(module: str) -> set[Chapter]:
+    """The chapters that show source of a module."""
+    names = next(found for found in modules() if found.name == module).names
+    return {at.chapter for name in names for at in shown_or_used(name, "shown")}
 
 
-def writes(node: ast.AST, name: Name) -> bool:
-    return isinstance(node, ast.ClassDef | ast.FunctionDef) and node.name == name.name
-
-
-def uses(node: ast.AST, name: Name) -> bool:
-    if not isinstance(node, ast.Name | ast.Attribute):
-        return False
-    return ast.unparse(node).removeprefix(f"{name.module}.").split(".")[0] == name.name
+def shown_or_used(name: Name, kind: str) -> Iterator[Place]:
+    """Of those, the ones in chapters that import the name."""
+    for at in places(name, kind):
+        mine = imported(at.chapter)
+        if name.module in (mine.get(name.name), mine.get(name.module)):
+            yield at
 
 
 @cache
 def place(name: Name) -> Place | None:
-    return next(places(name), None)
+    """Where a chapter shows a name's source; where one that shows other source of its
+    module defines it itself; or where it is first used.
+    """
+    defined = places(name, "defined")
+    return next(
+        chain(
+            shown_or_used(name, "shown"),
+            (at for at in defined if at.chapter in builders(name.module)),
+            shown_or_used(name, "used"),
+        ),
+        None,
+    )
 
 
 def origin(name: Name) -> str:

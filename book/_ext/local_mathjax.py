@@ -10,7 +10,7 @@ NEEDED = ("static/mathjax/tex-chtml.js", "static/mathjax/output/chtml/fonts/woff
 
 
 def copy_mathjax(app, exception) -> None:
-    if exception or app.builder.format != "html":
+    if exception or app.builder.name != "html":
         return
     for file in files("sphinx-mathjax-offline"):
         inside = file.as_posix().partition("/")[2]
