@@ -31,6 +31,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # no other host
 ]
 
 
@@ -117,9 +118,8 @@ class Visit:
         self.scripts = options.get("java_script_enabled", True)
         self.context = browser.new_context(**options)
         self.context.set_default_timeout(20_000)
-        allowed = (*addresses, "data:", "blob:")
-        self.context.route(lambda url: not url.startswith(allowed), self.block)
         self.page = self.context.new_page()
+        self.page.on("request", self.ask)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self.listen)
         self.page.on("requestfailed", lambda r: self.problems.append(f"failed {r.url}"))
@@ -135,9 +135,9 @@ class Visit:
                 self.page.locator(".explorer-ready").wait_for()
         return self
 
-    def block(self, route):
-        self.problems.append(f"another host: {route.request.url}")
-        route.abort()
+    def ask(self, request):
+        if not request.url.startswith((*self.addresses, "data:", "blob:")):
+            self.problems.append(f"another host: {request.url}")
 
     def listen(self, message):
         if message.type in ("error", "warning"):
@@ -195,8 +195,8 @@ THIN = """() => {
     }
     document.querySelectorAll("pre").forEach(code => code.normalize());
 }"""
-# The contrast of a text follows from its colour, its size and what lies behind it. This
-# marks one text of each such look that is not among the known ones.
+# The contrast that a text needs and has follows from its colour, whether it is large,
+# and what lies behind it. This marks one text of each such look that is not yet known.
 LOOKS = """known => {
     document.getAnimations().forEach(change => change.finish());
     const looks = new Set(known);
@@ -205,9 +205,15 @@ LOOKS = """known => {
         if (element.tagName === "MJX-CONTAINER") return;
         delete element.dataset.look;
         const style = getComputedStyle(element);
-        behind += `${style.backgroundColor} ${style.backgroundImage} ${style.opacity};`;
-        const { color, fontSize, fontWeight } = style;
-        const look = `${color} ${fontSize} ${fontWeight} on ${behind}`;
+        const { color, backgroundColor, backgroundImage, opacity } = style;
+        const faded = behind.includes("opacity");
+        if (backgroundColor.startsWith("rgb(") && !faded) behind = backgroundColor;
+        else if (backgroundColor !== "rgba(0, 0, 0, 0)") behind += backgroundColor;
+        if (backgroundImage !== "none") behind += backgroundImage;
+        if (opacity !== "1") behind += `opacity ${opacity}`;
+        const bold = style.fontWeight >= 700;
+        const large = parseFloat(style.fontSize) >= (bold ? 18.66 : 24);
+        const look = `${color} ${large} on ${behind}`;
         const text = [...element.childNodes].some(node => node.data?.trim());
         if (text && !looks.has(look)) {
             element.dataset.look = "new";

@@ -163,10 +163,13 @@ def test_a_reader_chooses_the_dark(tab):
 
 def test_the_icons_are_drawn(tab):
     page = tab.open("book/intro.html").page
-    assert page.evaluate(
-        "document.fonts.load('900 16px \"Font Awesome 6 Free\"', '\\uf002')"
-        ".then(fonts => fonts.at(-1).status)"
-    ) == "loaded"
+    assert (
+        page.evaluate(
+            "document.fonts.load('900 16px \"Font Awesome 6 Free\"', '\\uf002')"
+            ".then(fonts => fonts.at(-1).status)"
+        )
+        == "loaded"
+    )
 
 
 @pytest.fixture
@@ -451,7 +454,7 @@ def test_the_calculator_counts_bytes(tab):
     shape = PUBLISHED["Llama 2 70B"]
     visit.enter(preset="Llama 2 70B", batch=3, seq=4096)
     for dtype in BYTES:
-        visit.enter(dtype=dtype, optimizer=MIXED)
+        visit.enter(dtype=dtype, optimizer="AdamW, mixed precision")
         weights, vectors, cache, *training = visit.numbers(AMOUNTS)
         assert weights == shape.bytes(dtype)
         assert vectors == shape.input_bytes(3, 4096, dtype)

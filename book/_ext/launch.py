@@ -55,12 +55,21 @@ def web_address(remote: str) -> str | None:
 
 
 def source(folder: Path) -> tuple[str, str] | None:
-    """The address and the branch of the folder's repository, or None without one."""
+    """The address and the branch of the folder's repository, or None without one.
+
+    A branch that the remote does not have is replaced by the remote's main branch.
+    """
     if git(folder, "rev-parse", "--show-prefix"):
-        return None  # the folder lies in another project's repository
-    branch = git(folder, "branch", "--show-current") or "main"
-    name = git(folder, "config", f"branch.{branch}.remote") or "origin"
+        return None  # the folder lies inside another project
+    names = git(folder, "remote").split()
+    if not names:
+        return None
+    name = "origin" if "origin" in names else names[0]
     address = web_address(git(folder, "remote", "get-url", name))
+    branch = git(folder, "branch", "--show-current")
+    if not git(folder, "rev-parse", "-q", "--verify", f"refs/remotes/{name}/{branch}"):
+        main = git(folder, "rev-parse", "--abbrev-ref", f"{name}/HEAD")
+        branch = main.removeprefix(f"{name}/") or "main"
     return (address, branch) if address else None
 
 
