@@ -52,9 +52,10 @@ def chromium(playwrights_own: str) -> str:
 
 @contextmanager
 def launched():
+    """A browser, and the path of its program."""
     with sync_playwright() as playwright:
         path = chromium(playwright.chromium.executable_path)
-        yield playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield playwright.chromium.launch(executable_path=path, args=FLAGS), path
 
 
 @functools.cache
@@ -184,8 +185,8 @@ def number(text):
     return float(text.replace("−", "-").replace(",", "").removesuffix(" %"))
 
 
-# Answers are opened. Thousands of coloured pieces of code say nothing new to axe-core:
-# one of each is kept.
+# Answers are opened. Thousands of coloured pieces of code, and formula after formula,
+# say nothing new to axe-core: one of each colour and three formulas are kept.
 THIN = """() => {
     document.querySelectorAll("details").forEach(answer => answer.open = true);
     const kept = new Set();
@@ -194,6 +195,7 @@ THIN = """() => {
         else kept.add(piece.className);
     }
     document.querySelectorAll("pre").forEach(code => code.normalize());
+    [...document.querySelectorAll("mjx-container")].slice(3).forEach(f => f.remove());
 }"""
 # The contrast that a text needs and has follows from its colour, whether it is large,
 # and what lies behind it. This marks one text of each such look that is not yet known.

@@ -40,7 +40,7 @@ from tests.browser import (
 
 @pytest.fixture(scope="module")
 def browser():
-    with launched() as browser:
+    with launched() as (browser, _):
         yield browser
 
 

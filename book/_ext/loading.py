@@ -51,7 +51,7 @@ def size_figures(app, pagename, templatename, context, doctree) -> None:
     stored = {name: Path(app.srcdir, path) for path, name in app.builder.images.items()}
 
     def sized(match: re.Match) -> str:
-        width, height = imagesize.get(stored[match[1]])
+        width, height = map(int, imagesize.get(stored[match[1]]))
         known = f'width="{width}" height="{height}" ' if width > 0 else ""
         return f"<img {known}"
 
