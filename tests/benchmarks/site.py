@@ -69,7 +69,10 @@ def axe(browser, address: str) -> dict[str, list[str]]:
 def main(site: Path) -> None:
     with launched() as (browser, path), served(site) as address:
         found = axe(browser, address)
-        print(f"axe: {sum(map(len, found.values()))} violations on {len(found)} pages")
+        print(
+            f"axe: {sum(map(len, found.values()))} violations on {len(found)} pages",
+            flush=True,
+        )
         rows = list(lighthouse(address, path))
         versions = {"chromium": browser.version, "lighthouse": LIGHTHOUSE}
     result = {
