@@ -50,11 +50,11 @@ def title(page: BeautifulSoup) -> str:
 
 
 def styles(pages: Iterable[BeautifulSoup]) -> str:
-    """The styles of all pages, and what renders their mathematics, each once."""
+    """The styles of all pages, and the settings of their mathematics, each once."""
     parts = {}
     for page in pages:
         for part in page.select("link[rel=stylesheet], script"):
-            if part.name == "link" or "mathjax" in str(part).lower():
+            if part.name == "link" or "window.MathJax" in (part.string or ""):
                 parts[str(part)] = None
     return "".join(parts)
 
@@ -87,7 +87,8 @@ class Book:
         self.parts = contents(toc)
         names = [name for _, names in self.parts for name in names]
         pages = {name: read(site / f"{name}.html") for name in names}
-        self.head = styles(pages.values())
+        mathjax = (site / "_static/mathjax/tex-chtml.js").as_uri()
+        self.head = styles(pages.values()) + f'<script defer src="{mathjax}"></script>'
         self.titles = {name: title(page) for name, page in pages.items()}
         self.articles = {
             name: article(page, name, site, set(names)) for name, page in pages.items()
