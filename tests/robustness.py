@@ -45,10 +45,10 @@ ROWS = {
     "kernels for AVX2": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "avx2"}),
     "two threads": Row(NOTEBOOKS, {"OMP_NUM_THREADS": "2"}),
     "another time zone, and no language": Row(
-        NOTEBOOKS, {"TZ": "Pacific/Chatham", "LC_ALL": "C"}
+        WHOLE, {"TZ": "Pacific/Chatham", "LC_ALL": "C"}
     ),
-    "a path with spaces": Row(NOTEBOOKS, folder="a path with späces"),
-    "a folder that cannot be written": Row(NOTEBOOKS, read_only=True),
+    "a path with spaces": Row(WHOLE, folder="a path with späces"),
+    "a folder that cannot be written": Row(WHOLE, read_only=True),
 }
 USUAL = {"OMP_NUM_THREADS": "1"}
 
