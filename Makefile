@@ -6,7 +6,7 @@ RUN := $(VENV)/bin/python -m
 # One thread a process: on few cores, processes that share them are slower with more.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book read lab test bench coverage mutants notebooks assignments grade clean
+.PHONY: help book read pdf epub lab test bench coverage mutants notebooks assignments grade clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -29,6 +29,15 @@ book: assets  ## build the site into _build/html
 
 read: book  ## build the site, serve it and open it
 	$(RUN) webbrowser http://localhost:8000 & $(RUN) http.server --bind localhost --directory _build/html 8000
+
+pdf: book  ## print the book into _build/book.pdf
+	@$(RUN) book._ext.pdf _build/html _build/book.pdf
+	@echo "The book is in _build/book.pdf."
+
+epub: assets  ## build the book for a reader of ePub into _build/book.epub
+	$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q --builder custom --custom-builder epub --path-output _build/next-epub
+	@mv _build/next-epub/_build/epub/*.epub _build/book.epub
+	@echo "The book is in _build/book.epub."
 
 lab: assets  ## open the chapters in JupyterLab
 	$(RUN) jupyterlab --notebook-dir=. chapters/01_text_to_tokens.ipynb

@@ -45,16 +45,16 @@ ROWS = {
     "kernels for AVX2": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "avx2"}),
     "two threads": Row(NOTEBOOKS, {"OMP_NUM_THREADS": "2"}),
     "another time zone, and no language": Row(
-        NOTEBOOKS, {"TZ": "Pacific/Chatham", "LC_ALL": "C"}
+        WHOLE, {"TZ": "Pacific/Chatham", "LC_ALL": "C"}
     ),
-    "a path with spaces": Row(NOTEBOOKS, folder="a path with späces"),
-    "a folder that cannot be written": Row(NOTEBOOKS, read_only=True),
+    "a path with spaces": Row(WHOLE, folder="a path with späces"),
+    "a folder that cannot be written": Row(WHOLE, read_only=True),
 }
 USUAL = {"OMP_NUM_THREADS": "1"}
 
 
 def run(row: Row, python: Path = Path(sys.executable)) -> str:
-    """The last line of pytest, from a fresh clone."""
+    """How many tests passed and failed, in a fresh clone."""
     with tempfile.TemporaryDirectory() as place:
         clone = Path(place) / row.folder
         git = ["git", "clone", "--quiet", "--local", str(ROOT), str(clone)]
@@ -73,8 +73,12 @@ def run(row: Row, python: Path = Path(sys.executable)) -> str:
         print(
             *re.findall(r"^(?:FAILED|ERROR) .*", result.stdout, re.MULTILINE), sep="\n"
         )
-        last = result.stdout.strip().rpartition("\n")[2] or result.stderr[-300:]
-        return re.sub(r" in [\d.]+s.*|=+ ?", "", last).strip()
+        summary = re.search(
+            r"^=+ (.* (?:passed|failed).*) in [\d.]+s", result.stdout, re.MULTILINE
+        )
+        if summary is None:
+            raise RuntimeError(result.stdout[-2000:] + result.stderr[-2000:])
+        return summary[1]
 
 
 def with_python(python: str, torch: str | None = None) -> str:
@@ -102,9 +106,11 @@ def write(kept: dict[str, dict[str, str]]) -> None:
     """Keep the outcomes, and put their table into the guide."""
     KEPT.write_text(json.dumps(kept, indent=1) + "\n")
     text = GUIDE.read_text("utf-8")
-    begin, end = "<!-- robustness -->\n", "\n<!-- end of robustness -->"
+    begin, end = "<!-- robustness -->\n", "<!-- end of robustness -->"
     head, rest = text.split(begin)
-    GUIDE.write_text(head + begin + table(kept) + end + rest.split(end)[1], "utf-8")
+    GUIDE.write_text(
+        head + begin + table(kept) + "\n" + end + rest.split(end)[1], "utf-8"
+    )
 
 
 def main() -> None:

@@ -4,22 +4,15 @@ The site is served from a folder below the root, as a course would serve it, and
 other host is blocked. What the explorers show is compared with the library.
 """
 
-import functools
-import http.server
 import math
-import os
 import random
 import re
 import shutil
-import threading
-from itertools import pairwise
-from pathlib import Path
+from itertools import pairwise, product
 
 import pytest
 import torch
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import expect, sync_playwright
-from sphinx_external_toc.parsing import parse_toc_yaml
+from playwright.sync_api import expect
 from torch.testing import assert_close
 from transformers.models.llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
@@ -31,121 +24,48 @@ from embeddings_lib.show import COLOURS, show_tokens
 from embeddings_lib.sinusoidal import sinusoidal_encoding
 from embeddings_lib.sizing import BYTES, PUBLISHED
 from embeddings_lib.tokenizer import merge
-from tests.notebooks import ROOT
-
-DESK = {"width": 1300, "height": 900}
-PHONE = {"width": 390, "height": 844}
-LISTED = list(parse_toc_yaml(ROOT / "_toc.yml"))
-PAGES = [f"{name}.html" for name in (*LISTED, "search", "genindex")]
-EXPLORERS = [f"book/explore/{name}.html" for name in explorers.STILLS]
-FLAGS = [
-    "--no-sandbox",  # for root in a container
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from tests.browser import (
+    EXPLORERS,
+    LISTED,
+    PAGES,
+    PHONE,
+    Reader,
+    Visit,
+    chromium,
+    launched,
+    number,
+    served,
+)
 
 
 @pytest.fixture(scope="module")
 def browser():
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    with sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, names)), None)
-        path = path or playwright.chromium.executable_path
-        if not Path(path).exists():
-            reason = (
-                "NO BROWSER: the site's own tests did not run. Install Chromium, or "
-                "run `python -m playwright install chromium`"
-            )
-            # Where every test must run, a missing browser is a failure.
-            (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
-        yield playwright.chromium.launch(executable_path=path, args=FLAGS)
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_):
-        pass
+    with launched() as (browser, _):
+        yield browser
 
 
 @pytest.fixture(scope="module")
 def address(site):
-    """The site's address: its folder lies below the root of the server."""
-    handler = functools.partial(Quiet, directory=site.parent)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/{site.name}"
-        server.shutdown()
+    with served(site) as address:
+        yield address
 
 
-class Visit:
-    """A page of the site, and everything that went wrong on it."""
-
-    def __init__(self, browser, address, name, until="networkidle", **options):
-        self.problems = []
-        self.name = name
-        options = {"viewport": DESK, "color_scheme": "light"} | options
-        self.context = browser.new_context(**options)
-        self.context.set_default_timeout(20_000)
-        self.context.route(
-            lambda url: not url.startswith((address, "data:", "blob:")), self.block
-        )
-        self.page = self.context.new_page()
-        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", self.listen)
-        self.page.on("requestfailed", lambda r: self.problems.append(f"failed {r.url}"))
-        self.page.on("response", self.check)
-        self.page.goto(f"{address}/{name}", wait_until=until)
-        if name in EXPLORERS and options.get("java_script_enabled", True):
-            self.page.locator(".explorer-ready").wait_for()
-
-    def block(self, route):
-        self.problems.append(f"another host: {route.request.url}")
-        route.abort()
-
-    def listen(self, message):
-        if message.type in ("error", "warning"):
-            self.problems.append(message.text)
-
-    def check(self, response):
-        if response.status >= 400:
-            self.problems.append(f"{response.status} {response.url}")
-
-    def enter(self, **values):
-        for name, value in values.items():
-            place = self.page.locator(f".explorer [name={name}]")
-            if isinstance(value, bool):
-                place.set_checked(value)
-            elif place.evaluate("place => place.tagName") == "SELECT":
-                place.select_option(str(value))
-            else:
-                place.fill("" if value is None else str(value))
-
-    def text(self, selector):
-        return self.page.locator(f".explorer {selector}").inner_text()
-
-    def texts(self, selector):
-        return self.page.locator(f".explorer {selector}").all_inner_texts()
-
-    def numbers(self, selector):
-        return [number(text) for text in self.texts(selector)]
-
-    @property
-    def sentence(self):
-        return self.text(".explorer-sentence")
+@pytest.fixture(scope="module")
+def tab(browser, address, site):
+    """One tab for all tests that need nothing of their own."""
+    tab = Visit(browser, address, site.as_uri())
+    yield tab
+    tab.context.close()
 
 
-def number(text):
-    return float(text.replace("−", "-").replace(",", "").removesuffix(" %"))
+@pytest.fixture(scope="module")
+def reader():
+    return Reader()
 
 
 @pytest.fixture(scope="module", params=PAGES)
-def visit(request, browser, address):
-    visit = Visit(browser, address, request.param)
-    yield visit
-    visit.context.close()
+def visit(request, tab):
+    return tab.open(request.param)
 
 
 def test_a_page_is_complete(visit):
@@ -157,95 +77,65 @@ def test_a_page_is_complete(visit):
     assert page.locator("mjx-merror").count() == 0
 
 
-# axe-core takes 20 s for thousands of coloured pieces of code: one of each is kept.
-THIN = """() => {
-    const seen = new Set();
-    for (const piece of document.querySelectorAll("pre span[class]")) {
-        if (seen.has(piece.className)) piece.replaceWith(...piece.childNodes);
-        else seen.add(piece.className);
-    }
-    document.querySelectorAll("pre").forEach(code => code.normalize());
-}"""
-
-
-def violations(page, **options):
-    page.evaluate(THIN)
-    page.wait_for_function("document.getAnimations().length === 0")  # of colours
-    found = Axe().run(page, options={"resultTypes": ["violations"]} | options)
-    return found.generate_report() if found.violations_count else ""
-
-
-def test_a_page_is_accessible(visit):
-    assert violations(visit.page) == ""
-
-
-def test_a_page_is_as_readable_in_the_dark(visit):
-    visit.page.emulate_media(color_scheme="dark")
-    visit.page.locator("html[data-theme=dark]").wait_for()
-    assert violations(visit.page, runOnly=["color-contrast"]) == ""
-    visit.page.emulate_media(color_scheme="light")
-    visit.page.locator("html[data-theme=light]").wait_for()
+def test_a_first_visit_loads_little(visit, site):
+    assert 100_000 < visit.weight(site) <= 1_500_000
 
 
 def test_a_page_prints_its_answers(visit):
-    hidden = "details > :not(summary)"
-    visit.page.emulate_media(media="print", color_scheme="light")
-    for answer in visit.page.locator(hidden).all():
-        assert answer.bounding_box()["height"] > 0
+    visit.page.emulate_media(media="print")
+    folded = visit.page.evaluate(
+        "[...document.querySelectorAll('details > :not(summary)')]"
+        ".filter(answer => answer.getBoundingClientRect().height === 0).length"
+    )
     visit.page.emulate_media(media="screen")
+    assert folded == 0
 
 
 def test_a_page_fits_a_phone(visit):
+    desk = visit.page.viewport_size
     visit.page.set_viewport_size(PHONE)
     width = visit.page.evaluate("document.documentElement.scrollWidth")
+    visit.page.set_viewport_size(desk)
     assert width <= PHONE["width"]
 
 
+def test_a_page_is_accessible_in_the_light_and_in_the_dark(visit, reader):
+    assert reader.violations(visit.page) == []
+
+
 @pytest.mark.parametrize("name", ["chapters/07_rotary_positions.html", *EXPLORERS])
-def test_a_page_opens_from_a_file(browser, site, name):
-    visit = Visit(browser, site.as_uri(), name)
-    assert visit.problems == []
-    assert visit.page.locator("mjx-merror").count() == 0
-    visit.context.close()
+def test_a_page_opens_from_a_file(tab, site, name):
+    tab.open(name, site.as_uri())
+    assert tab.problems == []
+    assert tab.page.locator("mjx-merror").count() == 0
 
 
-@pytest.fixture
-def open_page(browser, address):
-    """Open a page of the site; it is closed at the end of the test."""
-    opened = []
+def test_a_reader_goes_from_page_to_page(tab):
+    page = tab.open("book/intro.html").page
 
-    def open_page(name, **options):
-        opened.append(Visit(browser, address, name, until="load", **options))
-        return opened[-1]
+    def arrives_at(name):
+        page.wait_for_url(f"**/{name}.html", wait_until="domcontentloaded")
 
-    yield open_page
-    for visit in opened:
-        visit.context.close()
-
-
-def test_a_reader_goes_from_page_to_page(open_page):
-    page = open_page("book/intro.html").page
-    for name in LISTED[1:4]:
+    for name in LISTED[1:3]:
         page.locator("a.right-next").click()
-        page.wait_for_url(f"**/{name}.html")
+        arrives_at(name)
     page.locator("a.left-prev").click()
-    page.wait_for_url(f"**/{LISTED[2]}.html")
+    arrives_at(LISTED[1])
     page.locator("nav[aria-label=Main] a", has_text="Rotary positions").click()
-    page.wait_for_url("**/07_rotary_positions.html")
+    arrives_at("chapters/07_rotary_positions")
     page.locator("nav[aria-label=Cover] a").click()
-    page.wait_for_url("**/book/intro.html")
+    arrives_at("book/intro")
 
 
-def test_search_finds_rope(open_page):
-    page = open_page("search.html?q=RoPE").page
-    first = page.locator("#search-results ul.search li a").first
-    first.wait_for()
+def test_search_finds_rope(tab):
+    page = tab.open("search.html?q=RoPE").page
+    page.locator("#search-results ul.search li a").first.wait_for()
     found = page.locator("#search-results ul.search li a").all_inner_texts()
     assert any("Rotary positions" in title for title in found)
 
 
-def test_an_answer_opens_with_mouse_and_keyboard(open_page):
-    page = open_page("chapters/07_rotary_positions.html").page
+def test_an_answer_opens_with_mouse_and_keyboard(tab):
+    page = tab.open("chapters/07_rotary_positions.html").page
     question = page.locator("details", has_text="Answer").first
     answer = question.locator(":scope > p").first
     expect(answer).to_be_hidden()
@@ -255,8 +145,8 @@ def test_an_answer_opens_with_mouse_and_keyboard(open_page):
     expect(answer).to_be_hidden()
 
 
-def test_a_reader_chooses_the_dark(open_page):
-    page = open_page("book/notation.html").page
+def test_a_reader_chooses_the_dark(tab):
+    page = tab.open("book/explore/index.html").page
 
     def background():
         return page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -268,13 +158,45 @@ def test_a_reader_chooses_the_dark(open_page):
     assert background() != light
     page.reload()
     assert page.locator("html[data-theme=dark]").count() == 1
+    page.evaluate("localStorage.clear()")
+
+
+def test_the_icons_are_drawn(tab):
+    page = tab.open("book/intro.html").page
+    assert (
+        page.evaluate(
+            "document.fonts.load('900 16px \"Font Awesome 6 Free\"', '\\uf002')"
+            ".then(fonts => fonts.at(-1).status)"
+        )
+        == "loaded"
+    )
+
+
+@pytest.fixture
+def no_browser(monkeypatch, tmp_path):
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    return str(tmp_path / "missing")
+
+
+def test_without_a_browser_the_skip_is_loud(monkeypatch, no_browser):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="NO BROWSER"):
+        chromium(no_browser)
+
+
+def test_where_every_test_must_run_a_missing_browser_is_a_failure(
+    monkeypatch, no_browser
+):
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="NO BROWSER"):
+        chromium(no_browser)
 
 
 # The explorers
 
 
-def test_the_colours_are_those_of_the_figures(open_page):
-    page = open_page("book/explore/clock.html").page
+def test_the_colours_are_those_of_the_figures(tab):
+    page = tab.open("book/explore/clock.html").page
     shown = page.evaluate(
         "Array.from({length: 6}, (_, i) => getComputedStyle(document.documentElement)"
         ".getPropertyValue(`--explorer-${i}`))"
@@ -282,16 +204,32 @@ def test_the_colours_are_those_of_the_figures(open_page):
     assert [colour.upper() for colour in shown] == COLOURS
 
 
+@pytest.fixture(scope="module")
+def tab_without_scripts(browser, address):
+    tab = Visit(browser, address, java_script_enabled=False)
+    yield tab
+    tab.context.close()
+
+
 @pytest.mark.parametrize("name", EXPLORERS)
-def test_a_still_figure_stands_in_without_scripts(open_page, name):
-    page = open_page(name, java_script_enabled=False).page
+def test_a_still_figure_stands_in_without_scripts(tab_without_scripts, name):
+    page = tab_without_scripts.open(name).page
     box = page.locator(".explorer-still").bounding_box()
     assert box["width"] > 300
     assert box["height"] > 50
 
 
-def test_an_explorer_works_with_the_keyboard_and_is_read_aloud(open_page):
-    visit = open_page("book/explore/rotary.html")
+def test_a_lost_data_file_is_explained_beside_the_still_figure(tab):
+    tab.context.route("**/words.data.js*", lambda route: route.fulfill(status=404))
+    tab.page.goto(f"{tab.addresses[0]}/book/explore/words.html")
+    tab.page.locator(".explorer-error").wait_for()
+    assert tab.text(".explorer-error").endswith("words.data.js cannot be read.")
+    assert tab.page.locator(".explorer-still").is_visible()
+    tab.context.unroute("**/words.data.js*")
+
+
+def test_an_explorer_works_with_the_keyboard_and_is_read_aloud(tab):
+    visit = tab.open("book/explore/rotary.html")
     slider = visit.page.get_by_label("m, position of the query, slider")
     slider.press("ArrowRight")
     assert visit.page.locator("[name=m]").input_value() == "8"
@@ -299,8 +237,8 @@ def test_an_explorer_works_with_the_keyboard_and_is_read_aloud(open_page):
     expect(visit.page.locator(".explorer [role=status]")).to_have_text(visit.sentence)
 
 
-def test_an_input_out_of_range_is_explained(open_page):
-    visit = open_page("book/explore/clock.html")
+def test_an_input_out_of_range_is_explained(tab):
+    visit = tab.open("book/explore/clock.html")
     visit.enter(position=-1)
     error = visit.text(".explorer-error")
     assert error == (
@@ -336,8 +274,8 @@ def random_texts(count):
     return ["".join(draw.choices(parts, k=draw.randrange(30))) for _ in range(count)]
 
 
-def test_the_tokenizer_is_gpt2s(open_page, gpt2):
-    visit = open_page("book/explore/tokens.html")
+def test_the_tokenizer_is_gpt2s(tab, gpt2):
+    visit = tab.open("book/explore/tokens.html")
     texts = TEXTS + random_texts(300)
     shown = visit.page.evaluate(
         """texts => texts.map(text => {
@@ -356,8 +294,8 @@ def test_the_tokenizer_is_gpt2s(open_page, gpt2):
         assert [piece for piece, _ in tokens] == list(expected.pieces), text
 
 
-def test_the_tokenizer_counts(open_page, gpt2):
-    visit = open_page("book/explore/tokens.html")
+def test_the_tokenizer_counts(tab, gpt2):
+    visit = tab.open("book/explore/tokens.html")
     visit.enter(text="naïve 👍")
     count = len(gpt2.encode("naïve 👍"))
     assert visit.sentence == f"{count} tokens for 7 characters and 11 bytes in UTF-8."
@@ -365,35 +303,42 @@ def test_the_tokenizer_counts(open_page, gpt2):
     assert visit.sentence == "5 tokens for 28 characters and 28 bytes in UTF-8."
 
 
-@pytest.mark.parametrize("word", ["lower", "antidisestablishmentarianism", "banana"])
-def test_the_tokenizer_shows_each_merge(open_page, gpt2, word):
-    visit = open_page("book/explore/tokens.html")
-    visit.enter(text=f"first {word}")
-    visit.page.locator(".explorer-tokens button").last.click()
+def merges(gpt2, word):
+    """Each step of the encoding of a word: what it is called, and its pieces."""
     ranks = {gpt2.decode_single_token_bytes(i): i for i in range(50_256)}
     pieces, note = [bytes([byte]) for byte in f" {word}".encode()], "bytes"
-    for step in visit.page.locator(".explorer-history li").all():
-        shown = step.locator(".explorer-token").all_inner_texts()
-        assert shown == [piece.decode().replace(" ", "·") for piece in pieces]
-        assert step.locator(".explorer-note").inner_text() == note
+    while note:
+        yield note, [piece.decode().replace(" ", "·") for piece in pieces]
         known = {ranks[a + b]: (a, b) for a, b in pairwise(pieces) if a + b in ranks}
-        if known:
-            note = f"merge {min(known) - 255:,}"
-            pieces = merge(pieces, known[min(known)])
-    assert not known
+        note = known and f"merge {min(known) - 255:,}"
+        pieces = known and merge(pieces, known[min(known)])
 
 
-@pytest.mark.parametrize(
-    ("position", "embed_dim", "base"),
-    [(0, 8, 1e4), (1, 2, 1e4), (117, 16, 100.5), (1_048_575, 32, 5e5)],
-)
-def test_the_clock_shows_the_row(open_page, position, embed_dim, base):
-    visit = open_page("book/explore/clock.html")
-    visit.enter(position=position, embed_dim=embed_dim, base=base)
-    row = sinusoidal_encoding(torch.tensor([position]), embed_dim, base=base)[0]
-    shown = torch.tensor(visit.numbers("output"))
-    assert_close(shown, row, atol=6e-5, rtol=0)
-    assert visit.sentence.count(",") == embed_dim - 1
+def test_the_tokenizer_shows_each_merge(tab, gpt2):
+    visit = tab.open("book/explore/tokens.html")
+    for word in ("lower", "antidisestablishmentarianism", "banana"):
+        visit.enter(text=f"first {word}")
+        visit.page.locator(".explorer-tokens button").last.click()
+        shown = visit.page.locator(".explorer-history li").evaluate_all(
+            """steps => steps.map(step => [
+                step.querySelector(".explorer-note").innerText,
+                [...step.querySelectorAll(".explorer-token")].map(t => t.innerText),
+            ])"""
+        )
+        assert shown == [list(step) for step in merges(gpt2, word)]
+
+
+ROWS = [(0, 8, 1e4), (1, 2, 1e4), (117, 16, 100.5), (1_048_575, 32, 5e5)]
+
+
+def test_the_clock_shows_the_row(tab):
+    visit = tab.open("book/explore/clock.html")
+    for position, embed_dim, base in ROWS:
+        visit.enter(position=position, embed_dim=embed_dim, base=base)
+        row = sinusoidal_encoding(torch.tensor([position]), embed_dim, base=base)[0]
+        shown = torch.tensor(visit.numbers("output"))
+        assert_close(shown, row, atol=6e-5, rtol=0)
+        assert visit.sentence.count(",") == embed_dim - 1
 
 
 def score(q, k, m, n, base):
@@ -404,12 +349,10 @@ def score(q, k, m, n, base):
     return (turned[0] * turned[1]).sum().item()
 
 
-@pytest.mark.parametrize("base", [2.0, 100.0, 1e4])
-def test_the_rotations_give_the_librarys_score(open_page, base):
-    visit = open_page("book/explore/rotary.html")
-    visit.enter(base=base)
-    for m, n in [(0, 0), (7, 4), (4, 7), (60, 1)]:
-        visit.enter(m=m, n=n)
+def test_the_rotations_give_the_librarys_score(tab):
+    visit = tab.open("book/explore/rotary.html")
+    for base, (m, n) in product([2.0, 100.0, 1e4], [(0, 0), (7, 4), (4, 7), (60, 1)]):
+        visit.enter(base=base, m=m, n=n)
         before = visit.texts("p.explorer-note")[0]
         vectors = re.findall(r"[−\d.]+(?=[,)])", before)
         q, k = torch.tensor([number(x) for x in vectors]).chunk(2)
@@ -420,8 +363,8 @@ def test_the_rotations_give_the_librarys_score(open_page, base):
         visit.page.get_by_role("button", name="another q and k").click()
 
 
-def test_the_score_stays_when_both_move(open_page):
-    visit = open_page("book/explore/rotary.html")
+def test_the_score_stays_when_both_move(tab):
+    visit = tab.open("book/explore/rotary.html")
     before = visit.sentence
     dials = visit.page.locator(".explorer-dial").first.inner_html()
     for _ in range(5):
@@ -441,9 +384,9 @@ SCALINGS = {
 
 
 @pytest.mark.parametrize("name", SCALINGS)
-def test_the_wavelengths_are_those_of_llama_3(open_page, name):
+def test_the_wavelengths_are_those_of_llama_3(tab, name):
     base, head_dim, context, factor, low, high, original = SCALINGS[name]
-    visit = open_page("book/explore/wavelengths.html")
+    visit = tab.open("book/explore/wavelengths.html")
     visit.enter(base=base, head_dim=head_dim, context=context, scaling=True)
     visit.enter(factor=factor, low=low, high=high, original=original)
     visit.page.locator(".explorer summary").click()
@@ -478,8 +421,8 @@ def test_the_wavelengths_are_those_of_llama_3(open_page, name):
     assert f"{expected.count('blended')} blended" in visit.sentence
 
 
-def test_without_scaling_the_wavelengths_are_the_librarys(open_page):
-    visit = open_page("book/explore/wavelengths.html")
+def test_without_scaling_the_wavelengths_are_the_librarys(tab):
+    visit = tab.open("book/explore/wavelengths.html")
     visit.enter(preset="Llama 2, 4,096 tokens")
     visit.page.locator(".explorer summary").click()
     shown = torch.tensor(visit.numbers("tbody td:nth-child(2)"), dtype=torch.float64)
@@ -492,8 +435,8 @@ def test_without_scaling_the_wavelengths_are_the_librarys(open_page):
     )
 
 
-def test_the_calculator_counts_every_published_model(open_page):
-    visit = open_page("book/explore/sizes.html")
+def test_the_calculator_counts_every_published_model(tab):
+    visit = tab.open("book/explore/sizes.html")
     for name, shape in PUBLISHED.items():
         visit.enter(preset=name)
         *parts, total = visit.numbers("table:first-of-type td:nth-child(2)")
@@ -503,31 +446,33 @@ def test_the_calculator_counts_every_published_model(open_page):
     assert visit.sentence.startswith("124,439,808 parameters, 497.8 MB in float32")
 
 
-@pytest.mark.parametrize("dtype", BYTES)
-def test_the_calculator_counts_bytes(open_page, dtype):
-    visit = open_page("book/explore/sizes.html")
+AMOUNTS = "table:last-of-type td:nth-child(2)"
+
+
+def test_the_calculator_counts_bytes(tab):
+    visit = tab.open("book/explore/sizes.html")
     shape = PUBLISHED["Llama 2 70B"]
-    visit.enter(preset="Llama 2 70B", dtype=dtype, batch=3, seq=4096)
-    weights, vectors, cache, *training = visit.numbers(
-        "table:last-of-type td:nth-child(2)"
-    )
-    assert weights == shape.bytes(dtype)
-    assert vectors == shape.input_bytes(3, 4096, dtype)
-    with_cache, without = (
-        shape.bytes_moved(1, offset, dtype)["blocks"] for offset in (4096, 0)
-    )
-    assert cache == 3 * (with_cache - without)
-    expected = list(shape.training_bytes().values())
-    assert training == [*expected, sum(expected)]
+    visit.enter(preset="Llama 2 70B", batch=3, seq=4096)
+    for dtype in BYTES:
+        visit.enter(dtype=dtype, optimizer="AdamW, mixed precision")
+        weights, vectors, cache, *training = visit.numbers(AMOUNTS)
+        assert weights == shape.bytes(dtype)
+        assert vectors == shape.input_bytes(3, 4096, dtype)
+        with_cache, without = (
+            shape.bytes_moved(1, offset, dtype)["blocks"] for offset in (4096, 0)
+        )
+        assert cache == 3 * (with_cache - without)
+        expected = list(shape.training_bytes().values())
+        assert training == [*expected, sum(expected)]
     visit.enter(optimizer="AdamW, float32")
-    *_, training = visit.numbers("table:last-of-type td:nth-child(2)")
+    *_, training = visit.numbers(AMOUNTS)
     assert training == sum(shape.training_bytes(mixed=False).values())
     visit.enter(optimizer="none, the model only runs")
     assert len(visit.texts("table:last-of-type tbody tr")) == 3
 
 
-def test_the_calculator_refuses_heads_that_do_not_divide(open_page):
-    visit = open_page("book/explore/sizes.html")
+def test_the_calculator_refuses_heads_that_do_not_divide(tab):
+    visit = tab.open("book/explore/sizes.html")
     visit.enter(heads=7)
     assert "embed_dim must be a multiple of heads" in visit.text(".explorer-error")
     visit.enter(heads=12, kv_heads=5)
@@ -552,36 +497,34 @@ QUESTIONS = [
 ]
 
 
-@pytest.mark.parametrize("question", QUESTIONS, ids=" ".join)
-@pytest.mark.parametrize("inputs", [True, False])
-def test_the_words_answer_as_the_library_does(open_page, question, inputs):
-    visit = open_page("book/explore/words.html")
+def test_the_words_answer_as_the_library_does(tab):
+    visit = tab.open("book/explore/words.html")
     full = explorers.trained_words()
     stored = WordVectors(full.words, explorers.whole_rows(full).float())
-    a, b, c = question
-    visit.enter(word=b, a=a, b=b, c=c, inputs=inputs)
-    for vectors, margin in ((stored, 0.0051), (full, 0.025)):
-        expected = (
-            dict(vectors.nearest(b, k=len(full.words) - 1)),
-            dict(vectors.analogy(a, b, c, exclude_inputs=not inputs, k=100)),
+
+    def expected(vectors, k):
+        return (
+            vectors.nearest(b, k=k),
+            vectors.analogy(a, b, c, exclude_inputs=not inputs, k=k),
         )
-        for which, cosine_of in enumerate(expected, start=1):
-            shown = answers(visit, which)
-            assert len(shown) == 8
-            for word, cosine in shown:
-                assert cosine == pytest.approx(cosine_of[word], abs=margin)
-    for which, cosine_of in enumerate(
-        (
-            stored.nearest(b, k=8),
-            stored.analogy(a, b, c, exclude_inputs=not inputs, k=8),
-        ),
-        start=1,
-    ):
-        assert [word for word, _ in answers(visit, which)] == [w for w, _ in cosine_of]
+
+    for (a, b, c), inputs in product(QUESTIONS, [True, False]):
+        visit.enter(word=b, a=a, b=b, c=c, inputs=inputs)
+        shown = answers(visit, 1), answers(visit, 2)
+        for vectors, margin in ((stored, 0.0051), (full, 0.025)):
+            for list_shown, all_cosines in zip(
+                shown, expected(vectors, 200), strict=True
+            ):
+                cosine_of = dict(all_cosines)
+                assert len(list_shown) == 8
+                for word, cosine in list_shown:
+                    assert cosine == pytest.approx(cosine_of[word], abs=margin)
+        for list_shown, best in zip(shown, expected(stored, 8), strict=True):
+            assert [word for word, _ in list_shown] == [word for word, _ in best]
 
 
-def test_an_unknown_word_is_explained(open_page):
-    visit = open_page("book/explore/words.html")
+def test_an_unknown_word_is_explained(tab):
+    visit = tab.open("book/explore/words.html")
     visit.enter(word="Sesquipedalian")
     assert "words must be among the" in visit.text(".explorer-error")
     visit.enter(word=" Monday ")

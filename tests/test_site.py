@@ -1,12 +1,17 @@
 """The built site: no warning, no broken link, nothing from another host."""
 
 import re
+from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
 import pytest
 from bs4 import BeautifulSoup
+from docutils import nodes
+from sphinx_external_toc.parsing import parse_toc_yaml
 
-from book._ext import face, publish
+from book._ext import explorers, face, publish
+from embeddings_lib.assets import AssetError
+from tests.notebooks import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +97,31 @@ def test_a_page_is_light(site, pages):
         images = [path.parent / image["src"] for image in page.select("article img")]
         weight = path.stat().st_size + sum(image.stat().st_size for image in images)
         assert weight < 1_000_000, path.name
+
+
+def test_every_page_says_in_its_own_words_what_it_is_about(site):
+    said = {}
+    for name in parse_toc_yaml(ROOT / "_toc.yml"):
+        page = BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser")
+        (description,) = page.select("meta[name=description]")
+        said[name] = description["content"]
+        assert len(said[name]) > 40, name
+        assert said[name][:40] in " ".join(page.select_one("article").text.split())
+    assert len(set(said.values())) == len(said)
+
+
+def test_where_a_file_of_an_explorer_cannot_be_had_a_note_says_so(monkeypatch):
+    def unreachable():
+        raise AssetError("the vocabulary cannot be fetched")
+
+    monkeypatch.setitem(explorers.FILES, "words", unreachable)
+    document = SimpleNamespace(settings=SimpleNamespace(env=None))
+    page = SimpleNamespace(
+        arguments=["words"], state=SimpleNamespace(document=document)
+    )
+    (note,) = explorers.Explorer.run(page)
+    assert isinstance(note, nodes.note)
+    assert "the vocabulary cannot be fetched" in note.astext()
 
 
 @pytest.mark.parametrize("name", face.faces())

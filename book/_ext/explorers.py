@@ -155,7 +155,8 @@ FILES = {"tokens": vocabulary, "words": word_table}
 
 def svg(width: float, height: float, label: str, body: str) -> str:
     return (
-        f'<svg viewBox="0 0 {width:g} {height:g}" class="explorer-chart" role="img" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" '
+        'class="explorer-chart" role="img" '
         f'aria-label="{html.escape(label)}">{body}</svg>'
     )
 
@@ -307,7 +308,7 @@ def add_scripts(app, pagename, templatename, context, doctree) -> None:
 
 
 def write_files(app, exception) -> None:
-    if exception or app.builder.format != "html":
+    if exception or app.builder.name != "html":
         return
     used = {page.get("explorer") for page in app.env.metadata.values()}
     for name in used & FILES.keys():

@@ -45,6 +45,7 @@ def dots(table: list[list[float]], x: float, y: float, step: float) -> str:
 def drawing(width: int, height: int, title: str, body: str) -> str:
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
+        f'width="{width}" height="{height}" '
         f'role="img" font-family="system-ui, sans-serif" fill="{INK}">\n'
         f"<title>{title}</title>\n{body}\n</svg>\n"
     )

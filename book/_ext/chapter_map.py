@@ -1,0 +1,168 @@
+"""The map of the book: the directive `chapter-map`.
+
+Each chapter is a box that leads to it, with the time that it takes. Lines lead to it
+from the chapters that it builds on, as its first cell says, but for those that are
+reached through another one. The map is drawn twice, for a wide page and for a narrow
+one.
+"""
+
+import html
+import textwrap
+from dataclasses import dataclass
+
+from docutils import nodes
+from docutils.parsers.rst import Directive
+
+from book._ext.chapters import Chapter, chapters
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where each chapter stands, as (column, row), and the sizes in pixels."""
+
+    name: str
+    places: dict[int, tuple[int, int]]
+    cell: tuple[int, int]
+    box: tuple[int, int]
+
+
+# A row for each part of the book.
+WIDE = Layout(
+    "wide",
+    {1: (0, 0), 2: (1, 0), 3: (2, 0)}
+    | {4: (0, 1), 5: (1, 1), 6: (2, 1), 7: (3, 1)}
+    | {8: (3, 2), 9: (4, 2)}
+    | {12: (2, 3), 10: (3, 3), 11: (4, 3)},
+    cell=(160, 118),
+    box=(146, 86),
+)
+# What a token is on the left, where it stands on the right.
+NARROW = Layout(
+    "narrow",
+    {1: (0, 0), 2: (0, 1), 3: (0, 2), 9: (0, 7), 11: (0, 8)}
+    | {4: (1, 2), 5: (1, 3), 6: (1, 4), 7: (1, 5), 8: (1, 6), 10: (1, 7), 12: (1, 8)},
+    cell=(180, 110),
+    box=(152, 86),
+)
+
+
+def edges() -> list[tuple[int, int]]:
+    """From each chapter to those that need it, and need no other that needs it."""
+    needs = {chapter.number: chapter.needs for chapter in chapters()}
+
+    def all_needs(number: int) -> set[int]:
+        return needs[number].union(*map(all_needs, needs[number]))
+
+    return [
+        (first, then)
+        for then, before in needs.items()
+        for first in sorted(before)
+        if not any(first in all_needs(other) for other in before)
+    ]
+
+
+def line(layout: Layout, first: int, then: int) -> str:
+    """The path of a line: straight where nothing stands between, or else through the
+    gaps between the boxes.
+    """
+    (column, row), (to_column, to_row) = layout.places[first], layout.places[then]
+    (width, height), (box_width, box_height) = layout.cell, layout.box
+    x, y = (column + 0.5) * width, (row + 0.5) * height
+    to_x, to_y = (to_column + 0.5) * width, (to_row + 0.5) * height
+    top, left = to_y - box_height / 2, to_x - box_width / 2
+    gap = (row + 1) * height
+    between = {(column, other) for other in range(row + 1, to_row)}
+    if row == to_row:
+        return f"M{x:g} {y:g} H{left:g}"
+    if column != to_column:
+        return f"M{x:g} {y:g} V{gap:g} H{to_x:g} V{top:g}"
+    if between.isdisjoint(layout.places.values()):
+        return f"M{x:g} {y:g} V{top:g}"
+    return f"M{x:g} {y:g} V{gap:g} H{column * width:g} V{to_y:g} H{left:g}"
+
+
+def box(layout: Layout, chapter: Chapter, part: int, target: str) -> str:
+    column, row = layout.places[chapter.number]
+    (width, height), (box_width, box_height) = layout.cell, layout.box
+    x = (column + 0.5) * width - box_width / 2
+    y = (row + 0.5) * height - box_height / 2
+    label = f"Chapter {chapter.number}, {chapter.title}, {chapter.minutes} minutes"
+    text = "".join(
+        f'<tspan x="{x + 14:g}" dy="{18 if i else 0}">{html.escape(words)}</tspan>'
+        for i, words in enumerate(textwrap.wrap(chapter.title, 17))
+    )
+    return (
+        f'<a xlink:href="{target}" href="{target}" class="map-part-{part}">'
+        f"<title>{html.escape(label)}</title>"
+        f'<rect x="{x:g}" y="{y:g}" width="{box_width}" height="{box_height}" rx="6" />'
+        f'<rect x="{x:g}" y="{y:g}" width="5" height="{box_height}" rx="2" '
+        f'class="map-side" />'
+        f'<text x="{x + 14:g}" y="{y + 19:g}" class="map-time">'
+        f"{chapter.number} · {chapter.minutes} min</text>"
+        f'<text y="{y + 38:g}">{text}</text></a>'
+    )
+
+
+def drawing(layout: Layout, targets: dict[str, str]) -> str:
+    """One map; `targets` has the address of each chapter's page."""
+    parts = list(dict.fromkeys(chapter.part for chapter in chapters()))
+    width = (1 + max(x for x, _ in layout.places.values())) * layout.cell[0]
+    height = (1 + max(y for _, y in layout.places.values())) * layout.cell[1]
+    lines = "".join(
+        f'<path d="{line(layout, *edge)}" marker-end="url(#map-{layout.name})" />'
+        for edge in edges()
+    )
+    boxes = "".join(
+        box(layout, chapter, parts.index(chapter.part), targets[chapter.docname])
+        for chapter in chapters()
+    )
+    return (
+        '<svg xmlns="http://www.w3.org/2000/svg" '
+        'xmlns:xlink="http://www.w3.org/1999/xlink" '
+        f'viewBox="0 0 {width} {height}" class="map map-{layout.name}" '
+        'font-size="14" fill="none">'
+        f'<defs><marker id="map-{layout.name}" viewBox="0 0 8 8" refX="8" refY="4" '
+        'markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto">'
+        '<path d="M0 0 L8 4 L0 8 Z" class="map-head" /></marker></defs>'
+        f'<g class="map-lines" stroke="#6b7480">{lines}</g>{boxes}</svg>'
+    )
+
+
+def legend() -> str:
+    parts: dict[str, list[int]] = {}
+    for chapter in chapters():
+        parts.setdefault(chapter.part, []).append(chapter.number)
+    items = "".join(
+        f'<li class="map-part-{i}">{html.escape(part)} '
+        f"({numbers[0]} to {numbers[-1]})</li>"
+        for i, (part, numbers) in enumerate(parts.items())
+    )
+    return f'<ul class="map-legend">{items}</ul>'
+
+
+class Map(nodes.General, nodes.Element):
+    """Its place on the page; drawn when the addresses of the pages are known."""
+
+
+class MapDirective(Directive):
+    def run(self) -> list[nodes.Node]:
+        return [Map()]
+
+
+def draw(app, doctree, docname) -> None:
+    targets = {
+        chapter.docname: app.builder.get_relative_uri(docname, chapter.docname)
+        for chapter in chapters()
+    }
+    # A reader of ePub may not know which of the two to hide.
+    layouts = (WIDE,) if app.builder.name == "epub" else (WIDE, NARROW)
+    for place in list(doctree.findall(Map)):
+        maps = "".join(drawing(layout, targets) for layout in layouts)
+        content = f'{legend()}<nav aria-label="Map of the chapters">{maps}</nav>'
+        place.replace_self(nodes.raw("", content, format="html"))
+
+
+def setup(app) -> dict:
+    app.add_directive("chapter-map", MapDirective)
+    app.connect("doctree-resolved", draw)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,78 @@
+"""What the chapters say of themselves, read from their notebooks."""
+
+import ast
+import re
+from dataclasses import dataclass
+from functools import cache, cached_property
+from pathlib import Path
+
+import nbformat
+from mdit_py_plugins.anchors.index import slugify
+from sphinx_external_toc.parsing import parse_toc_yaml
+
+ROOT = Path(__file__).parents[2]
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+PREPARATION = re.compile(r"^\*About (\d+) minutes\. (You need .+)\*$", re.MULTILINE)
+NUMBERS = re.compile(r"chapters? ((?:\d+(?:, | and | to )?)+)")
+
+
+@dataclass(frozen=True)
+class Chapter:
+    docname: str
+    part: str
+
+    @cached_property
+    def number(self) -> int:
+        return int(Path(self.docname).name[:2])
+
+    @cached_property
+    def cells(self) -> list[nbformat.NotebookNode]:
+        return nbformat.read(ROOT / f"{self.docname}.ipynb", as_version=4).cells
+
+    @cached_property
+    def title(self) -> str:
+        """The title without its number."""
+        return HEADING.search(self.cells[0].source).group(1).split(". ", 1)[1]
+
+    @cached_property
+    def minutes(self) -> int:
+        return int(PREPARATION.search(self.cells[0].source).group(1))
+
+    @cached_property
+    def needs(self) -> set[int]:
+        """The chapters that it builds on, by number."""
+        found = set()
+        for numbers in NUMBERS.findall(PREPARATION.search(self.cells[0].source)[2]):
+            for first, last in re.findall(r"(\d+)(?: to (\d+))?", numbers):
+                found.update(range(int(first), int(last or first) + 1))
+        return found
+
+    @cached_property
+    def code(self) -> list[tuple[str, ast.Module]]:
+        """Each cell of code that is plain Python, with the heading that it is under."""
+        heading, found = "", []
+        for cell in self.cells:
+            if cell.cell_type == "markdown":
+                heading = [heading, *HEADING.findall(cell.source)][-1]
+            elif not re.search(r"^[%!]", cell.source, re.MULTILINE):
+                found.append((heading, ast.parse(cell.source)))
+        return found
+
+    def link(self, heading: str = "") -> str:
+        """A Markdown link to the chapter or a section of it, from a page in `book/`."""
+        page = f"../{self.docname}.ipynb"
+        if not heading or heading.endswith(self.title):
+            return f"[chapter {self.number}]({page})"
+        return f"[chapter {self.number}, *{heading}*]({page}#{slugify(heading)})"
+
+
+@cache
+def chapters() -> tuple[Chapter, ...]:
+    """All of them, in the order of the table of contents."""
+    toc = parse_toc_yaml(ROOT / "_toc.yml")
+    return tuple(
+        Chapter(name, part.caption)
+        for part in toc.root.subtrees
+        for name in part.items
+        if name.startswith("chapters/")
+    )

@@ -1,0 +1,105 @@
+"""The ePub: the site's pages without its scripts and styles, mathematics as MathML."""
+
+import posixpath
+import re
+import shutil
+from pathlib import Path
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.builders.epub3 import Epub3Builder
+
+import embeddings_lib
+
+STATIC = {"cover.svg", "epub.css", "file.png", "pygments.css", "reader.css"}
+UNCLOSED = re.compile(r"<(br|hr|img|input)\b([^>]*?)\s*/?>")
+
+
+class Epub(Epub3Builder):
+    """Sphinx's, for a book whose first page is not at the top of its folder."""
+
+    def get_toc(self) -> None:
+        super().get_toc()
+        for item in self.refnodes:  # such as book/../chapters/01_text_to_tokens.xhtml
+            item["refuri"] = posixpath.normpath(item["refuri"])
+
+    def build_content(self) -> None:
+        for file in Path(self.outdir, "_static").iterdir():
+            if file.is_dir():
+                shutil.rmtree(file)
+            elif file.name not in STATIC:
+                file.unlink()
+        super().build_content()
+        self.declare_properties()
+
+    def declare_properties(self) -> None:
+        """Say which pages hold formulas and drawings, as the standard asks."""
+
+        def declared(item: re.Match) -> str:
+            text = Path(self.outdir, item["page"]).read_text("utf-8")
+            held = {"mathml": "<math", "svg": "<svg"}
+            properties = " ".join(name for name, tag in held.items() if tag in text)
+            added = f' properties="{properties}"' if properties else ""
+            return item.group().replace(" />", f"{added} />")
+
+        manifest = Path(self.outdir, "content.opf")
+        content = manifest.read_text("utf-8")
+        item = re.compile(r'<item [^>]*href="(?P<page>[^"]*\.xhtml)"[^>]* />')
+        manifest.write_text(
+            item.sub(lambda m: m[0] if "properties" in m[0] else declared(m), content),
+            "utf-8",
+        )
+
+
+def keep_styles(app, pagename, templatename, context, doctree) -> None:
+    if app.builder.name == "epub":
+        context["script_files"] = []
+        context["css_files"] = [
+            file for file in context["css_files"] if Path(file.filename).name in STATIC
+        ]
+
+
+def close_tags(app, doctree, docname) -> None:
+    """Raw HTML as XHTML."""
+    if app.builder.name == "epub":
+        for raw in list(doctree.findall(nodes.raw)):
+            text = UNCLOSED.sub(r"<\1\2 />", raw.astext())
+            raw.replace_self(nodes.raw("", text, format=raw["format"]))
+
+
+def mathml(tex: str, display: str) -> str:
+    # The converter knows `aligned` by its other name.
+    return convert(tex.replace("{aligned}", "{split}"), display=display)
+
+
+def inline(self, node) -> None:
+    self.body.append(mathml(node.astext(), "inline"))
+    raise nodes.SkipNode
+
+
+def block(self, node) -> None:
+    self.body.append(self.starttag(node, "div", "", CLASS="math"))
+    if node["number"]:
+        self.body.append(f'<span class="eqno">({node["number"]})</span>')
+    self.body.append(mathml(node.astext(), "block") + "</div>\n")
+    raise nodes.SkipNode
+
+
+def describe(app, config) -> None:
+    config.version = config.release = embeddings_lib.__version__
+    config.epub_cover = ("_static/cover.svg", "")
+
+
+def choose(app) -> None:
+    if app.builder.name == "epub":
+        app.config.html_math_renderer = "mathml"
+
+
+def setup(app) -> dict:
+    app.add_builder(Epub, override=True)
+    app.add_html_math_renderer("mathml", (inline, None), (block, None))
+    app.connect("config-inited", describe)
+    app.connect("builder-inited", choose, priority=0)
+    app.connect("doctree-resolved", close_tags, priority=900)
+    app.connect("html-page-context", keep_styles, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,114 @@
+"""What leads through the book and out of it: the library's page, the map, the PDF and
+the ePub.
+"""
+
+import importlib
+import inspect
+import re
+
+import pytest
+from bs4 import BeautifulSoup
+
+import embeddings_lib
+from book._ext import chapter_map, epub, library, pdf
+from book._ext.chapters import chapters
+from tests.notebooks import ROOT
+
+
+@pytest.fixture(scope="module")
+def page(site):
+    def parsed(name):
+        text = (site / f"{name}.html").read_text("utf-8")
+        return BeautifulSoup(text, "html.parser")
+
+    return parsed
+
+
+def test_the_library_page_holds_every_line_of_the_library():
+    for module in library.modules():
+        text = (ROOT / "embeddings_lib" / f"{module.name}.py").read_text("utf-8")
+        shown = [module.opening, *(name.source for name in module.names)]
+        lines = [line for part in shown for line in part.splitlines() if line]
+        assert lines == [line for line in text.splitlines() if line]
+
+
+def test_every_module_is_on_the_library_page():
+    files = {path.stem for path in (ROOT / "embeddings_lib").glob("*.py")}
+    assert {module.name for module in library.modules()} == files - {"__init__"}
+
+
+def test_every_public_name_has_its_anchor_and_its_chapter(page):
+    shown = page("book/library")
+    for module in library.modules():
+        loaded = importlib.import_module(f"embeddings_lib.{module.name}")
+        public = {
+            name
+            for name, thing in inspect.getmembers(loaded)
+            if getattr(thing, "__module__", "") == loaded.__name__ and name[0] != "_"
+            if inspect.isclass(thing) or inspect.isfunction(thing)
+        }
+        assert public <= {name.name for name in module.names}
+        for name in module.names:
+            place = shown.find(id=name.anchor)
+            section = place if place.name == "section" else place.find_parent("section")
+            link = section.p.a if section.p else None
+            assert link is not None, name
+            assert "chapters/" in link["href"], name
+
+
+def test_a_chapter_ends_with_what_it_built_and_its_tests(page):
+    box = page("chapters/07_rotary_positions").select_one(".built-here")
+    links = [link["href"] for link in box.select("a")]
+    assert "../book/library.html#library-rotary-rotate" in links
+    assert "../book/proof.html#proof-test-rotary" in links
+    for chapter in chapters():
+        assert page(chapter.docname).select_one(".built-here a"), chapter.docname
+
+
+def test_the_map_leads_to_every_chapter_once_on_each_width(page):
+    for drawing in page("book/intro").select("svg.map"):
+        links = [link["href"] for link in drawing.select("a")]
+        assert links == [f"../{chapter.docname}.html" for chapter in chapters()]
+
+
+def test_the_lines_of_the_map_hold_all_that_a_chapter_needs():
+    reached = {chapter.number: set() for chapter in chapters()}
+    for first, then in sorted(chapter_map.edges(), key=lambda edge: edge[1]):
+        reached[then] |= {first} | reached[first]
+    for chapter in chapters():
+        assert chapter.needs <= reached[chapter.number], chapter.number
+
+
+def test_figures_and_equations_are_numbered_in_order(page):
+    for chapter in chapters():
+        shown = page(chapter.docname)
+        for kind in ("figure", "equation"):
+            places = shown.find_all(id=re.compile(f"^{kind}-"))
+            expected = range(1, len(places) + 1)
+            names = [f"{kind}-{chapter.number}-{i}" for i in expected]
+            assert [place["id"] for place in places] == names
+
+
+def test_the_index_lists_the_glossary_and_the_library(page):
+    links = {link.get_text() for link in page("genindex").select("article a")}
+    assert {"Embedding", "rotate (rotary)", "TokenEmbedding (token_table)"} <= links
+
+
+def test_what_changed_begins_with_this_version():
+    text = (ROOT / "book/changes.md").read_text("utf-8")
+    newest = re.search(r"^## (\S+),", text, re.MULTILINE).group(1)
+    assert newest == embeddings_lib.__version__
+
+
+def test_without_a_browser_a_pdf_is_refused_and_nothing_is_written(monkeypatch):
+    monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
+    with pytest.raises(SystemExit, match="needs Chromium or Chrome, because"):
+        pdf.find_browser(str(ROOT / "no such browser"))
+
+
+def test_aligned_equations_keep_their_columns_in_mathml():
+    tex = r"\begin{aligned} a &= b \\ &= c \end{aligned}"
+    formula = BeautifulSoup(epub.mathml(tex, "block"), "html.parser")
+    rows = formula.select("mtr")
+    assert [len(row.select("mtd")) for row in rows] == [2, 2]
+    assert "&" not in formula.get_text()
