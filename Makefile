@@ -1,11 +1,12 @@
 # Every command sets up what it needs. `make` alone lists them.
 PYTHON ?= python3
 VENV ?= .venv
+DEVICE ?= cpu
 RUN := $(VENV)/bin/python -m
 # One thread a process: on few cores, processes that share them are slower with more.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book read lab test bench notebooks assignments grade clean
+.PHONY: help book read lab test bench coverage mutants notebooks assignments grade clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
@@ -38,9 +39,16 @@ test: assets  ## check style, library, notebooks and site
 	$(RUN) codespell_lib
 	$(RUN) pytest -n 2 --dist loadfile
 
-bench: assets  ## measure speed and precision beside other libraries
+bench: assets  ## measure speed and precision beside other libraries (DEVICE=cuda: on a GPU)
 	$(RUN) pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
-	$(RUN) tests.benchmarks
+	$(RUN) tests.benchmarks --device $(DEVICE)
+
+coverage: assets  ## say which lines and branches of the library no test runs
+	$(RUN) pytest -n 2 --dist loadfile tests embeddings_lib --cov
+
+mutants: assets  ## make small changes to the library, and list those that no test notices
+	$(RUN) pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
+	$(RUN) tests.benchmarks.mutation
 
 notebooks: assets  ## run every chapter and store its outputs
 	$(RUN) tests.notebooks --run

@@ -48,11 +48,11 @@ def alibi_bias(
     for keys ahead, which a causal mask hides. As in `attention`, the last query stands
     at the last key.
 
-    Raises ValueError as `alibi_slopes` does.
+    Raises ValueError as `alibi_slopes` does, and for more queries than keys.
 
     Source: Press et al. 2022, section 3.
     """
-    distances = _distances(seq_q, seq_k or seq_q, device)
+    distances = _distances(seq_q, seq_k, device)
     return alibi_slopes(heads).to(device)[:, None, None] * -distances
 
 
@@ -123,8 +123,8 @@ class T5Bias(nn.Module):
     def forward(
         self, seq_q: int, seq_k: int | None = None
     ) -> Float[Tensor, "heads seq_q seq_k"]:
-        """The bias of seq_q queries at the end of seq_k keys."""
-        distances = _distances(seq_q, seq_k or seq_q, self.weight.device)
+        """The bias of seq_q queries at the end of seq_k keys, no fewer than these."""
+        distances = _distances(seq_q, seq_k, self.weight.device)
         which = t5_buckets(
             distances, buckets=self.buckets, max_distance=self.max_distance
         )
@@ -136,8 +136,14 @@ class T5Bias(nn.Module):
 
 
 def _distances(
-    seq_q: int, seq_k: int, device: torch.device | str | None
+    seq_q: int, seq_k: int | None, device: torch.device | str | None
 ) -> Int[Tensor, "seq_q seq_k"]:
     """How many tokens each key is behind each query, 0 for keys ahead."""
+    seq_k = seq_q if seq_k is None else seq_k
+    if not 0 <= seq_q <= seq_k:
+        raise ValueError(
+            "there must be at least as many keys as queries, because the last query "
+            f"stands at the last key; got {seq_q} queries and {seq_k} keys"
+        )
     keys = torch.arange(seq_k, device=device)
     return (keys[seq_k - seq_q :, None] - keys).clamp(min=0)

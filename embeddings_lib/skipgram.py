@@ -77,10 +77,10 @@ def positive_pmi(
 
     Source: Levy and Goldberg 2014, section 3.3.
     """
-    if counts.min() < 0 or counts.sum() == 0:
+    if (counts < 0).any() or counts.sum() == 0:
         raise ValueError(
-            "counts must be 0 or more, and not all 0, because they count pairs; got a "
-            f"smallest count of {counts.min()} and a sum of {counts.sum()}"
+            "counts must be 0 or more, and not all 0, because they count pairs; got "
+            f"{(counts < 0).sum()} below 0, and a sum of {counts.sum()}"
         )
     n = counts.double()
     by_chance = n.sum(dim=1, keepdim=True) * n.sum(dim=0) / n.sum()

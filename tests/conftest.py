@@ -5,6 +5,7 @@ from pathlib import Path
 
 import jaxtyping
 import pytest
+import torch
 from filelock import FileLock
 from hypothesis import settings
 
@@ -27,6 +28,13 @@ def as_users_call_it():
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture(autouse=True)
+def nothing_compiled_before():
+    """Each test compiles anew: PyTorch compiles one function only so many times."""
+    if "torch._dynamo" in sys.modules:
+        torch.compiler.reset()
 
 
 @pytest.fixture(scope="session")

@@ -274,7 +274,7 @@ MUTANTS = {
 }
 
 
-def verdict(folder: Path, tests: list[str]) -> int:
+def verdict(folder: Path, tests: list[str], *more: str) -> int:
     """What pytest returns for the tests of the library in `folder`."""
     for name in list(sys.modules):
         if name.startswith(("embeddings_lib", "tests.test_", "tests.conftest")):
@@ -283,15 +283,15 @@ def verdict(folder: Path, tests: list[str]) -> int:
     importlib.invalidate_caches()
     # Without pyproject.toml: what it adds, shape checks, is not on trial here.
     options = f"-c {os.devnull} --import-mode=append -x -q -p no:cacheprovider".split()
-    options += ["--hypothesis-profile=mutants", "--rootdir", str(ROOT)]
+    options += ["--hypothesis-profile=mutants", "--rootdir", str(ROOT), *more]
     code = pytest.main([*options, *(str(ROOT / "tests" / test) for test in tests)])
     assert Path(sys.modules["embeddings_lib"].__file__).is_relative_to(folder)
     sys.path.remove(str(folder))
     return int(code)
 
 
-def main() -> None:
-    # The same examples each time, and no time spent on making a failure small.
+def register_profile() -> None:
+    """The same examples each time, and no time spent on making a failure small."""
     settings.register_profile(
         "mutants",
         deadline=None,
@@ -299,6 +299,10 @@ def main() -> None:
         derandomize=True,
         phases=[Phase.explicit, Phase.generate],
     )
+
+
+def main() -> None:
+    register_profile()
     every = list(dict.fromkeys(mutant.test for mutant in MUTANTS.values()))
     trials = {"unchanged": (Mutant("", "__init__.py", {}, ""), every)}
     trials |= {bug: (mutant, [mutant.test]) for bug, mutant in MUTANTS.items()}

@@ -100,3 +100,9 @@ def test_sizes_that_cannot_be_are_refused():
     for buckets, max_distance in [(1, 128), (0, 128), (32, 16)]:
         with pytest.raises(ValueError, match=f"got {buckets} .* {max_distance}"):
             T5Bias(2, buckets=buckets, max_distance=max_distance)
+
+
+def test_it_says_what_it_is():
+    assert repr(T5Bias(2, buckets=8, max_distance=16)) == (
+        "T5Bias(heads=2, buckets=8, max_distance=16)"
+    )

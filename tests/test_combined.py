@@ -230,3 +230,8 @@ def test_a_scale_of_sqrt_d_multiplies_the_token_alone():
     place = both.positions.span(1)
     token = both.token_table.weight[3]
     assert_close(both(torch.tensor([3])) - place, math.sqrt(DIM) * token[None])
+
+
+def test_it_says_what_it_is():
+    layer = InputEmbedding(TokenEmbedding(5, 4), scale=2.0)
+    assert "scale=2.0" in repr(layer)

@@ -277,6 +277,17 @@ def test_compiled_it_is_one_graph_for_every_offset(layout):
     assert_close(compiled(q, k, positions), rotary(q, k, positions), rtol=0, atol=2e-6)
 
 
+@pytest.mark.parametrize("layout", ["halves", "pairs"])
+def test_the_code_for_the_compiler_computes_the_same(layout, monkeypatch):
+    rotary = RotaryPositions(8, rotary_dim=4, layout=layout)
+    q, k = torch.randn(2, 2, 5, 3, 8)
+    positions = torch.randint(1_000_000, (2, 5))
+    named, counted = rotary(q, k, positions), rotary(q, k, offset=1_021)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert_close(rotary(q, k, positions), named, rtol=0, atol=2e-6)
+    assert_close(rotary(q, k, offset=1_021), counted, rtol=0, atol=2e-6)
+
+
 @pytest.mark.usefixtures("as_users_call_it")
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_exported_it_gives_the_same(layout):

@@ -83,6 +83,14 @@ def test_compiled_it_is_one_graph_with_the_same_result():
         assert_close(compiled(), call(), rtol=0, atol=2e-7)
 
 
+def test_the_code_for_the_compiler_computes_the_same(monkeypatch):
+    module, positions = SinusoidalPositions(8), torch.tensor([[0, 1_000, 1_000_000]])
+    rows, span = module(positions), module.span(3, 1_023)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    assert_close(module(positions), rows, rtol=0, atol=2e-7)
+    assert_close(module.span(3, 1_023), span, rtol=0, atol=2e-7)
+
+
 def test_a_batch_may_have_positions_of_its_own():
     positions = torch.tensor([[0, 1], [7, 8]])
     rows = sinusoidal_encoding(positions, 6)

@@ -1,20 +1,20 @@
 """Measure, print a table, and store the result with the machine's description.
 
-python -m tests.benchmarks            # everything: some minutes
-python -m tests.benchmarks rotary     # one part
+python -m tests.benchmarks                   # everything on the CPU: some minutes
+python -m tests.benchmarks --device cuda     # the same on a GPU
+python -m tests.benchmarks --parts rotary    # one part; nothing is stored
 """
 
-import json
+import argparse
 import os
-import platform
 import subprocess
 import sys
 from importlib.metadata import version
-from pathlib import Path
 
 os.environ["KINETO_LOG_LEVEL"] = "99"  # the profiler is silent
 
 import torch
+import torch.nn.functional as F
 from rotary_embedding_torch import RotaryEmbedding
 from transformers import GPT2Config, LlamaConfig
 from transformers.models.gpt2.modeling_gpt2 import GPT2Model
@@ -28,15 +28,20 @@ from embeddings_lib import (
     SinusoidalPositions,
     TokenEmbedding,
 )
-from tests.benchmarks.measure import ROUNDS, paired, peak_bytes, processor
+from tests.benchmarks import goals
+from tests.benchmarks.measure import captured, machine, paired, peak_bytes
 
-RESULTS = Path(__file__).parent / "results" / "cpu.json"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+# A GPU's cache holds some 50 MB: the large case there is queries and keys of 1 GB each.
+ROTARY_SHAPES = {
+    "cpu": [(1, 1, 32, 128), (8, 1024, 12, 64), (1, 4096, 12, 64)],
+    "cuda": [(1, 1, 32, 128), (8, 1024, 12, 64), (16, 4096, 32, 128)],
+}
 
 
 def rotary():
     """Queries and keys turned; `clone` copies both. Peers get the layout they want."""
-    for shape in [(1, 1, 32, 128), (8, 1024, 12, 64), (1, 4096, 12, 64)]:
+    for shape in ROTARY_SHAPES[torch.get_default_device().type]:
         for dtype in DTYPES:
             yield from rotary_case(shape, dtype, "forward")
     yield from rotary_case((8, 1024, 12, 64), "float32", "forward and backward")
@@ -93,6 +98,9 @@ def rotary_case(shape, dtype, what):
         calls = {
             name: torch.no_grad()(lambda f=f: f(q, k)) for name, f in functions.items()
         }
+        if q.is_cuda:
+            for name in ("pairs", "halves"):
+                calls[f"{name}, CUDA graph"] = captured(calls[name])
     else:
         q, k = (x.requires_grad_() for x in (q, k))
         by_heads = [x.requires_grad_() for x in by_heads]
@@ -145,6 +153,8 @@ def combined_case(shape, dtype, what):
     ours = ours.to(DTYPES[dtype]).eval()
     theirs = GPT2Model(GPT2Config(n_layer=0)).to(DTYPES[dtype])
     offset = 0 if shape[1] > 1 else 700
+    table = ours.token_table.weight
+    places = ours.positions.weight[offset : offset + shape[1]]
     x = ours(ids, offset=offset).detach()
 
     def gpt2():
@@ -160,6 +170,10 @@ def combined_case(shape, dtype, what):
         "ours, compiled": lambda: compiled(ids, offset=offset),
     }
     if what == "forward":
+        functions |= {
+            "token rows alone": lambda: F.embedding(ids, table),
+            "no checks": lambda: F.embedding(ids, table).add_(places),
+        }
         calls = {name: torch.no_grad()(f) for name, f in functions.items()}
     else:
         weights = {
@@ -233,24 +247,27 @@ PARTS = [rotary, sinusoidal, combined, angles, importing]
 
 
 def main():
-    wanted = sys.argv[1:] or [part.__name__ for part in PARTS]
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--device", choices=ROTARY_SHAPES, default="cpu")
+    names = [part.__name__ for part in PARTS]
+    parser.add_argument("--parts", nargs="+", choices=names)
+    wanted = parser.parse_args()
+    if wanted.device == "cuda" and not torch.cuda.is_available():
+        parser.error(
+            "--device cuda needs a GPU that PyTorch can use, because times are taken "
+            "on it; torch.cuda.is_available() is False: leave --device out"
+        )
+    torch.set_default_device(wanted.device)
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    rows = [row for part in PARTS if part.__name__ in wanted for row in part()]
-    if sys.argv[1:]:
+    chosen = [part for part in PARTS if part.__name__ in (wanted.parts or names)]
+    rows = [row for part in chosen for row in part()]
+    if wanted.parts:
         return  # a part is no result to keep
     packages = ("torch", "transformers", "x-transformers", "rotary-embedding-torch")
-    machine = {
-        "processor": processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": 1,
-        "rounds": ROUNDS,
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n")
-    print(f"\nstored in {RESULTS.relative_to(Path.cwd())}")
+    versions = {name: version(name) for name in packages}
+    goals.store(wanted.device, machine() | versions, rows)
+    print(goals.page())
 
 
 main()

@@ -5,8 +5,10 @@ import random
 import statistics
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
+import torch
 from torch.profiler import ProfilerActivity, profile
 
 ROUNDS = 15
@@ -23,18 +25,12 @@ def paired(functions: dict[str, Callable[[], object]]) -> dict[str, dict[str, fl
     functions = {"clone again": functions["clone"], **functions}
     repeats = {}
     for name, function in functions.items():
-        function()
-        function()
-        start = time.perf_counter()
-        function()
-        repeats[name] = max(1, int(2e-3 / (time.perf_counter() - start)))
+        seconds(function, 2)
+        repeats[name] = max(1, int(2e-3 / seconds(function, 1)))
     times = {name: [] for name in functions}
     for _ in range(ROUNDS):
         for name in random.sample(list(functions), len(functions)):
-            start = time.perf_counter()
-            for _ in range(repeats[name]):
-                functions[name]()
-            times[name].append((time.perf_counter() - start) / repeats[name])
+            times[name].append(seconds(functions[name], repeats[name]))
     rows = {}
     for name in functions:
         ratios = [a / b for a, b in zip(times[name], times["clone"], strict=True)]
@@ -48,9 +44,46 @@ def paired(functions: dict[str, Callable[[], object]]) -> dict[str, dict[str, fl
     return rows
 
 
+def seconds(function: Callable[[], object], calls: int) -> float:
+    """How long a call takes, on average: on a GPU by its own clock."""
+    if torch.get_default_device().type != "cuda":
+        start = time.perf_counter()
+        for _ in range(calls):
+            function()
+        return (time.perf_counter() - start) / calls
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize()
+    start.record()
+    for _ in range(calls):
+        function()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1e3 / calls
+
+
+def captured(function: Callable[[], object]) -> Callable[[], object]:
+    """The same work on the same tensors as a CUDA graph: one launch for all kernels."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(3):
+            function()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        function()
+    return graph.replay
+
+
 def peak_bytes(function: Callable[[], object]) -> int:
-    """The most memory on the CPU that a call holds at a time, beyond what was held."""
+    """The most memory that a call holds at a time, beyond what was held."""
     function()
+    if torch.get_default_device().type == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        function()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
         result = function()
     del result
@@ -60,6 +93,20 @@ def peak_bytes(function: Callable[[], object]) -> int:
             held += event.nbytes()
             peak = max(peak, held)
     return peak
+
+
+def machine() -> dict[str, object]:
+    """What the times were taken on."""
+    described = {"date": date.today().isoformat(), "processor": processor()}
+    if torch.get_default_device().type == "cuda":
+        described |= {"GPU": torch.cuda.get_device_name(), "CUDA": torch.version.cuda}
+    else:
+        described["instructions"] = torch.backends.cpu.get_cpu_capability()
+    return described | {
+        "threads": 1,
+        "rounds": ROUNDS,
+        "python": platform.python_version(),
+    }
 
 
 def processor() -> str:

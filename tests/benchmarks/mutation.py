@@ -1,0 +1,221 @@
+"""How much the tests notice: small changes of the library, and which of them pass.
+
+python -m tests.benchmarks.mutation                     # every module: some hours
+python -m tests.benchmarks.mutation waves rotary        # some modules
+python -m tests.benchmarks.mutation --sample 40         # 40 changes of each, at random
+
+A change swaps + and -, < and <=, a number and its neighbour, and the like. The tests of
+its module run first, and if they pass, all others that name something of the module. A
+change that all of them pass is a survivor: a test is missing, or the change is none.
+"""
+
+import argparse
+import contextlib
+import difflib
+import importlib
+import json
+import multiprocessing
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from cosmic_ray.mutating import mutate_code
+from cosmic_ray.plugins import get_operator, operator_names
+from tqdm import tqdm
+
+from tests import mutants
+from tests.benchmarks.goals import RESULTS
+
+ROOT = mutants.ROOT
+# What a slip of the hand would do. The rest of cosmic-ray's operators make nonsense.
+SLIPS = {
+    *("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Div", "Div_FloorDiv"),
+    *("Mod_FloorDiv", "Pow_Mul", "BitAnd_BitOr", "BitOr_BitAnd"),
+    *("Lt_LtE", "LtE_Lt", "Gt_GtE", "GtE_Gt", "Lt_Gt", "Gt_Lt", "LtE_GtE", "GtE_LtE"),
+    *("Eq_NotEq", "NotEq_Eq", "Is_IsNot", "IsNot_Is"),
+    *("Delete_Not", "Delete_USub", "Delete_Invert"),
+}
+NEVER = ("VariableInserter", "VariableReplacer", "RemoveDecorator")
+# The ranks of `sharding` import the library anew; `show` is tested by whole chapters.
+MODULES = sorted(
+    path.stem
+    for path in (ROOT / "embeddings_lib").glob("*.py")
+    if path.stem not in ("__init__", "sharding", "show")
+)
+SECONDS = 600
+SLOW = ("browser", "site", "notebooks", "mutants", "sharding", "show", "benchmarks")
+NEAREST = {
+    "device": ["test_package.py"],
+    "lookup": ["test_token_table.py", "test_learned.py"],
+}
+PUBLIC = r"^(?:def|class) ([A-Za-z]\w*)"
+SHAPES = "--jaxtyping-packages=embeddings_lib,beartype.beartype"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One module's new text."""
+
+    module: str
+    operator: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines taken out and put in."""
+        before = (ROOT / "embeddings_lib" / f"{self.module}.py").read_text("utf-8")
+        marked = difflib.ndiff(before.splitlines(), self.text.splitlines())
+        return [line for line in marked if line[:2] in ("- ", "+ ")]
+
+    def plant(self, folder: Path) -> None:
+        shutil.copytree(ROOT / "embeddings_lib", folder / "embeddings_lib")
+        (folder / "embeddings_lib" / f"{self.module}.py").write_text(self.text, "utf-8")
+
+
+def changes(module: str) -> list[Change]:
+    """Every small change of a module but for those of its type annotations."""
+    source = (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
+    found = {}
+    for name in operator_names():
+        kind = name.rpartition("/")[2]
+        operator, _, slip = kind.partition("Operator_")
+        if kind in NEVER or (
+            operator.startswith("Replace") and slip and slip not in SLIPS
+        ):
+            continue
+        for occurrence in range(10_000):
+            text = mutate_code(source, get_operator(name)(), occurrence)
+            if text is None:
+                break
+            change = Change(module, kind, text)
+            if not any(" | None" in line for line in change.lines):
+                found.setdefault(text, change)
+    return list(found.values())
+
+
+def tests_of(module: str) -> list[list[str]]:
+    """The test modules that may notice, the nearest first."""
+    source = (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
+    own = NEAREST.get(module, [f"test_{module}.py"])
+    names = re.compile(rf"\b({'|'.join(re.findall(PUBLIC, source, re.MULTILINE))})\b")
+    slow = {f"test_{name}.py" for name in SLOW}
+    others = [
+        path.name
+        for path in sorted((ROOT / "tests").glob("test_*.py"))
+        if path.name not in slow and names.search(path.read_text("utf-8"))
+    ]
+    return [own, [name for name in others if name not in own]]
+
+
+def outcome(change: Change) -> str:
+    """Whether the change was killed, survived, or ran on for too long."""
+    signal.signal(signal.SIGALRM, _stop)
+    with tempfile.TemporaryDirectory() as folder, _silence():
+        change.plant(Path(folder))
+        for tests in filter(None, tests_of(change.module)):
+            signal.alarm(SECONDS)
+            failed = mutants.verdict(Path(folder), tests, SHAPES) != 0
+            if not signal.alarm(0):
+                return "endless"
+            if failed:
+                return "killed"
+    return "survived"
+
+
+def _stop(*_):
+    raise TimeoutError
+
+
+@contextlib.contextmanager
+def _silence():
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        yield
+
+
+def preload() -> None:
+    """Import what the tests import, but for the library, so that each fork has it."""
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1) as pool:
+        names = pool.apply(loaded_by_the_tests)
+    for name in names:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+
+
+def loaded_by_the_tests() -> list[str]:
+    """The modules that a run of the unchanged tests leaves loaded."""
+    mutants.register_profile()
+    with tempfile.TemporaryDirectory() as folder, _silence():
+        mutants.Mutant("", "__init__.py", {}, "").plant(Path(folder))
+        tests = sorted({t for m in MODULES for tests in tests_of(m) for t in tests})
+        if mutants.verdict(Path(folder), tests, SHAPES) != 0:
+            raise RuntimeError(
+                "the tests must pass without a change, because a failure is what tells "
+                "that a change was noticed; they fail: run them"
+            )
+        return [
+            name
+            for name in sys.modules
+            if not name.startswith(("embeddings_lib", "tests", "__mp", "conftest"))
+        ]
+
+
+def trial(change: Change) -> tuple[Change, str]:
+    try:
+        return change, outcome(change)
+    except BaseException:  # the module could not even be imported
+        return change, "killed"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(MODULES))
+    parser.add_argument("--sample", type=int, help="so many changes of each module")
+    wanted = parser.parse_args()
+    if strange := set(wanted.modules) - set(MODULES):
+        parser.error(f"modules must be some of {', '.join(MODULES)}; got {strange}")
+    mutants.register_profile()
+    preload()
+    chosen = []
+    for module in wanted.modules or MODULES:
+        every = changes(module)
+        random.Random(0).shuffle(every)
+        chosen += every[: wanted.sample]
+    # A process for each change, as a change may leave anything behind.
+    fork = multiprocessing.get_context("fork")
+    with fork.Pool(os.cpu_count(), maxtasksperchild=1) as pool:
+        trials = list(
+            tqdm(pool.imap_unordered(trial, chosen), total=len(chosen), disable=None)
+        )
+    store(trials, sampled=wanted.sample)
+
+
+def store(trials: list[tuple[Change, str]], sampled: int | None) -> None:
+    """Keep what was found for these modules, beside what was found for others."""
+    path = RESULTS / "mutation.json"
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    for module in sorted({change.module for change, _ in trials}):
+        mine = [(change, end) for change, end in trials if change.module == module]
+        ends = Counter(end for _, end in mine)
+        survivors = sorted(
+            [c.operator, *c.lines] for c, end in mine if end == "survived"
+        )
+        every = len(changes(module)) if sampled else len(mine)
+        kept[module] = {"of": every, **ends, "survivors": survivors}
+        print(f"{module:14}{dict(ends)}")
+        for _, *lines in survivors:
+            print(*lines, sep="\n")
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
+    aside.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

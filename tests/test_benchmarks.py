@@ -1,0 +1,63 @@
+"""The goals of speed and precision, judged from the stored runs. Nothing is timed."""
+
+import json
+
+import pytest
+
+from tests.benchmarks import goals
+
+STORED = {
+    path.stem: json.loads(path.read_text()) for path in goals.RESULTS.glob("?pu.json")
+}
+
+
+@pytest.mark.parametrize("device", STORED)
+def test_the_stored_judgement_is_what_the_stored_times_say(device):
+    run = STORED[device]
+    kind = "cuda" if device == "gpu" else device
+    assert goals.judged(kind, run["rows"]) == run["goals"]
+
+
+@pytest.mark.parametrize(
+    ("goal", "met"),
+    [
+        (goals.at_most(2, "", lambda run: 2.0), True),
+        (goals.at_most(2, "", lambda run: 2.1), False),
+        (goals.at_least(2, "", lambda run: 2.0), True),
+        (goals.at_least(2, "", lambda run: 1.9), False),
+    ],
+)
+def test_a_goal_is_met_up_to_its_limit(goal, met):
+    assert goal(goals.Run([]))["met"] is met
+
+
+def test_the_best_peer_is_none_of_our_own():
+    rows = [
+        {"name": name, "ratio": ratio}
+        for name, ratio in (
+            ("clone", 1),
+            ("pairs, in place", 2),
+            ("halves", 3),
+            ("transformers", 5),
+            ("x-transformers", 4),
+        )
+    ]
+    assert goals.best_peer({row["name"]: row for row in rows}) == 4
+
+
+def test_a_device_that_was_not_measured_is_said_to_be_so(monkeypatch, tmp_path):
+    monkeypatch.setattr(goals, "RESULTS", tmp_path)
+    assert goals.page().split("\n") == [
+        "",
+        "CPU: not measured",
+        "",
+        "GPU: not measured",
+    ]
+
+
+def test_a_run_that_cannot_be_judged_keeps_the_one_before(monkeypatch, tmp_path):
+    monkeypatch.setattr(goals, "RESULTS", tmp_path)
+    (tmp_path / "cpu.json").write_text("the one before")
+    with pytest.raises(KeyError):
+        goals.store("cpu", {}, [])
+    assert (tmp_path / "cpu.json").read_text() == "the one before"
