@@ -147,7 +147,7 @@ def broken_cells(master):
     """Student -> a notebook whose first cell is odd, and whose functions are right."""
     first = {
         "loop and error": "while True: pass",
-        "stubborn loop": "import signal as s\ns.setitimer(s.ITIMER_PROF, 0)\nwhile 1: 1",
+        "stubborn loop": "from signal import *\nsetitimer(ITIMER_PROF, 0)\nwhile 1: 1",
         "exit": "import os\nos._exit(0)",
         "fork bomb": "import os\nwhile True: os.fork()",
         "patches": (
