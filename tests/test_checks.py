@@ -56,6 +56,10 @@ def raises(numbers):
         (raises, "double is not written"),
         (lambda numbers: 1 / 0, "double raised ZeroDivisionError: division by zero"),
         (lambda numbers: {1}, "double returned a set, which no check reads"),
+        (
+            lambda numbers: torch.zeros(1, dtype=torch.complex64),
+            "double returned a Tensor torch.complex64, which no check reads",
+        ),
         (lambda numbers: numbers, "got  [1]"),
         (lambda: 1, "double raised TypeError"),
     ],
@@ -81,7 +85,7 @@ def test_an_answer_that_a_check_cannot_compute_with_is_no_crash():
 
     check = checks.Check(has_a_length, 1, (1,))
     said = check.failure("seed", lambda name, arguments: 3)
-    assert said == "f()\nthe answer is not of the kind that was asked for"
+    assert said == "f()\nthe answer is not of the kind that was asked for\ngot  3"
 
 
 def test_a_check_calls_the_functions_that_it_names():
@@ -207,6 +211,27 @@ def test_a_value_is_shown_rounded_and_short():
         "tensor of shape (1, 2): [[0.123, 0.0]]"
     )
     assert len(show(list(range(1000)))) < 170
+    assert show([torch.tensor([1 / 3]), (2 / 3,)]) == "[[0.333], [0.667]]"
+
+
+@pytest.mark.parametrize(
+    ("got", "want", "said"),
+    [
+        (0.1234, 0.2, "got  0.123\nwant 0.2"),
+        (0.12341, 0.12349, "got  0.12341\nwant 0.12349"),
+        ([1.0, 2e-8], [1.0, 3e-8], "got  [1.0, 2e-08]\nwant [1.0, 3e-08]"),
+    ],
+)
+def test_numbers_that_look_alike_are_shown_with_more_decimals(got, want, said):
+    with pytest.raises(Wrong) as wrong:
+        expect(got, want, tolerance=1e-9)
+    assert str(wrong.value) == said
+
+
+def test_the_part_of_an_answer_that_is_wrong_is_named():
+    with pytest.raises(Wrong) as wrong:
+        expect(1, 2, part="the start")
+    assert str(wrong.value) == "the start:\ngot  1\nwant 2"
 
 
 def test_the_file_stands_alone():

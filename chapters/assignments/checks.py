@@ -68,18 +68,19 @@ def decode(value):
     return torch.tensor(numbers, dtype=getattr(torch, dtype)).reshape(shape)
 
 
-def show(value) -> str:
-    """A value on one line, rounded to three decimals; a long one is cut."""
+def show(value, decimals: int = 3) -> str:
+    """A value on one line, with rounded numbers; a long one is cut."""
 
     def rounded(each):
-        if isinstance(each, list):
+        if isinstance(each, torch.Tensor):
+            each = each.tolist()
+        if isinstance(each, list | tuple):
             return [rounded(one) for one in each]
-        return round(each, 3) + 0.0 if isinstance(each, float) else each
+        return round(each, decimals) + 0.0 if isinstance(each, float) else each
 
     shape = ""
     if isinstance(value, torch.Tensor):
         shape = f"tensor of shape {tuple(value.shape)}: "
-        value = value.tolist()
     text = repr(rounded(value))
     return shape + (text if len(text) <= 160 else text[:160] + " ...")
 
@@ -103,10 +104,16 @@ def alike(got, want, tolerance: float) -> bool:
     return type(got) is type(want) and got == want
 
 
-def expect(got, want, tolerance: float = 1e-5) -> None:
-    """Go on if `got` is `want`, numbers within the tolerance (relative or absolute)."""
+def expect(got, want, tolerance: float = 1e-5, part: str = "") -> None:
+    """Go on if `got` is `want`, numbers within the tolerance (relative or absolute);
+    `part` says what is compared, where it is not the whole answer.
+    """
     if not alike(got, want, tolerance):
-        raise Wrong(f"got  {show(got)}\nwant {show(want)}")
+        for decimals in (3, 6, 17):
+            found, wanted = show(got, decimals), show(want, decimals)
+            if found != wanted:
+                break
+        raise Wrong(f"{part}:\n" * bool(part) + f"got  {found}\nwant {wanted}")
 
 
 def require(holds, sentence: str) -> None:
@@ -135,8 +142,10 @@ class Check:
 
             def caller(name, last=last):
                 def called(*arguments):
-                    last[:] = name, ", ".join(map(show, arguments))
-                    return call(name, arguments)
+                    last[:] = name, ", ".join(map(show, arguments)), "nothing"
+                    answer = call(name, arguments)
+                    last[2] = show(answer)
+                    return answer
 
                 return called
 
@@ -149,6 +158,7 @@ class Check:
                 said = str(wrong)
             except Exception:  # the check could not compute with the answer
                 said = "the answer is not of the kind that was asked for"
+                said += f"\ngot  {last[2]}" if last else ""
             else:
                 continue
             return f"{last[0]}({last[1]})\n{said}" if last else said
@@ -172,7 +182,7 @@ def call_here(namespace: dict):
         try:
             return decode(encode(answer))
         except Exception:
-            kind = type(answer).__name__
+            kind = f"{type(answer).__name__} {getattr(answer, 'dtype', '')}".strip()
             raise Wrong(f"{name} returned a {kind}, which no check reads") from None
 
     return call
