@@ -6,11 +6,11 @@ RUN := $(VENV)/bin/python -m
 # One thread a process: on few cores, processes that share them are slower with more.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help book read pdf epub lab test bench coverage mutants notebooks clean
+.PHONY: help book read pdf epub lab test bench coverage mutants notebooks assignments grade clean
 .DEFAULT_GOAL := help
 
 help:  ## list these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*##/ { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*##/ { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("The book needs Python 3.11 or newer; %s is %d.%d. Name another one: make PYTHON=python3.12 ..." % (sys.executable, v[0], v[1]))'
@@ -61,6 +61,12 @@ mutants: assets  ## make small changes to the library, and list those that no te
 
 notebooks: assets  ## run every chapter and store its outputs
 	$(RUN) tests.notebooks --run
+
+assignments: $(VENV)/.ready  ## write what students and instructors get; SEED=... (keep it)
+	@$(RUN) chapters.assignments.grader release --seed "$(SEED)"
+
+grade: $(VENV)/.ready  ## grade a folder with a folder per student; SUBMISSIONS=... SEED=...
+	@$(RUN) chapters.assignments.grader grade "$(SUBMISSIONS)" --seed "$(SEED)" $(if $(MANUAL),--manual "$(MANUAL)")
 
 clean:  ## remove what these commands made in this folder
 	rm -rf $(VENV) _build .pytest_cache .ruff_cache .hypothesis

@@ -22,6 +22,8 @@ from traitlets.config import Config
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 PAGES = sorted((ROOT / "book").glob("*.ipynb"))
+ASSIGNMENTS = sorted((ROOT / "chapters" / "assignments").glob("*.ipynb"))
+ALL = CHAPTERS + PAGES + ASSIGNMENTS
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
@@ -45,15 +47,14 @@ def save(notebook: nbformat.NotebookNode, path: Path) -> None:
     beside.replace(path)
 
 
-def run(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Run every cell in the chapters' folder (a page of the book may as well, as it is
-    as deep); raises CellExecutionError where one fails.
-    """
-    folder = {"metadata": {"path": str(ROOT / "chapters")}}
+def run(
+    notebook: nbformat.NotebookNode, folder: Path = ROOT / "chapters"
+) -> nbformat.NotebookNode:
+    """Run every cell in the folder; raises CellExecutionError where one fails."""
     return NotebookClient(
         notebook,
         timeout=600,
-        resources=folder,
+        resources={"metadata": {"path": str(folder)}},
         coalesce_streams=True,
         config=Config(KernelManager=own_sockets()),
     ).execute()
@@ -79,7 +80,7 @@ def clean(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
         cell.metadata = nbformat.from_dict(
             {
                 key: cell.metadata[key]
-                for key in ("mystnb", "tags")
+                for key in ("mystnb", "nbgrader", "tags")
                 if key in cell.metadata
             }
         )
@@ -149,7 +150,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.notebooks", description=__doc__
     )
-    parser.add_argument("paths", nargs="*", type=Path, default=CHAPTERS + PAGES)
+    parser.add_argument("paths", nargs="*", type=Path, default=ALL)
     parser.add_argument(
         "--run", action="store_true", help="run each notebook and store it"
     )
@@ -158,7 +159,7 @@ def main() -> int:
     for path in options.paths:
         notebook = read(path)
         if options.run:
-            notebook = clean(run(notebook))
+            notebook = clean(run(notebook, path.resolve().parent))
             save(notebook, path)
         for problem in problems(notebook):
             wrong = 1

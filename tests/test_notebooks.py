@@ -9,9 +9,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from tests import notebooks, strict_runs
 
-by_name = pytest.mark.parametrize(
-    "path", notebooks.CHAPTERS + notebooks.PAGES, ids=lambda path: path.stem
-)
+by_name = pytest.mark.parametrize("path", notebooks.ALL, ids=lambda path: path.stem)
 
 
 @by_name
@@ -28,7 +26,9 @@ def test_the_chapter_can_be_read_in_plain_jupyter(path):
             assert "{cite" not in cell.source
 
 
-@by_name
+@pytest.mark.parametrize(
+    "path", notebooks.CHAPTERS + notebooks.PAGES, ids=lambda path: path.stem
+)
 def test_every_cell_is_short(path):
     for cell in notebooks.read(path).cells:
         if cell.cell_type == "code":

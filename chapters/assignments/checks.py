@@ -1,0 +1,199 @@
+"""Checks call your functions, and say what holds or show what does not."""
+
+import copy
+import inspect
+import math
+import random
+
+import torch
+
+DTYPES = ["float64", "float32", "bfloat16", "float16"]
+DTYPES += ["int64", "int32", "int16", "int8", "uint8", "bool"]
+
+
+class Wrong(Exception):
+    """A sentence for the student about what does not hold."""
+
+
+class Unwritten(Wrong):
+    """There is no answer yet, so no example is worth showing."""
+
+
+class Draw(random.Random):
+    """Random inputs: one seed, check and size give the same on every machine."""
+
+    seed_of_course = "public"
+
+    def integers(self, low: int, high: int, *shape: int) -> torch.Tensor:
+        """Whole numbers from `low` to `high - 1`, of type int64."""
+        numbers = [self.randrange(low, high) for _ in range(math.prod(shape))]
+        return torch.tensor(numbers, dtype=torch.int64).reshape(shape)
+
+    def normal(self, *shape: int) -> torch.Tensor:
+        """Normal numbers with two decimals, so that a printed example is exact."""
+        numbers = [round(self.gauss(0, 1), 2) for _ in range(math.prod(shape))]
+        return torch.tensor(numbers, dtype=torch.float32).reshape(shape)
+
+
+def encode(value):
+    """A value as JSON can hold it; TypeError for what checks do not understand."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [encode(each) for each in value]
+    if isinstance(value, dict):
+        return {"dict": [[encode(key), encode(each)] for key, each in value.items()]}
+    if isinstance(value, bytes):
+        return {"bytes": list(value)}
+    dtype = str(getattr(value, "dtype", None)).removeprefix("torch.")
+    if isinstance(value, torch.Tensor) and dtype in DTYPES:
+        numbers = value.detach().cpu().flatten().tolist()
+        return {"tensor": numbers, "shape": list(value.shape), "dtype": dtype}
+    raise TypeError(type(value).__name__)
+
+
+def decode(value):
+    """What `encode` was given, with lists for tuples; raises for anything else."""
+    if isinstance(value, list):
+        return [decode(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    if "dict" in value:
+        return {decode(key): decode(each) for key, each in value["dict"]}
+    if "bytes" in value:
+        return bytes(value["bytes"])
+    numbers, shape, dtype = (value[key] for key in ("tensor", "shape", "dtype"))
+    if dtype not in DTYPES or len(shape) > 8 or min(shape, default=0) < 0:
+        raise ValueError("not a tensor")
+    return torch.tensor(numbers, dtype=getattr(torch, dtype)).reshape(shape)
+
+
+def show(value) -> str:
+    """A value on one line, rounded to three decimals; a long one is cut."""
+
+    def rounded(each):
+        if isinstance(each, list):
+            return [rounded(one) for one in each]
+        return round(each, 3) + 0.0 if isinstance(each, float) else each
+
+    shape = ""
+    if isinstance(value, torch.Tensor):
+        shape = f"tensor of shape {tuple(value.shape)}: "
+        value = value.tolist()
+    text = repr(rounded(value))
+    return shape + (text if len(text) <= 160 else text[:160] + " ...")
+
+
+def alike(got, want, tolerance: float) -> bool:
+    """Whether both have the same kind and shape, and numbers within the tolerance."""
+    if isinstance(want, torch.Tensor):
+        near = {"rtol": tolerance, "atol": tolerance}
+        return got.shape == want.shape and torch.allclose(
+            got.double(), want.double(), **near
+        )
+    if isinstance(got, torch.Tensor) and got.shape == ():
+        got = got.item()
+    if isinstance(want, int | float) and not isinstance(want, bool):
+        number = isinstance(got, int | float) and not isinstance(got, bool)
+        return number and math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
+    if isinstance(want, list | tuple) and isinstance(got, list | tuple):
+        return len(got) == len(want) and all(
+            alike(one, other, tolerance) for one, other in zip(got, want, strict=True)
+        )
+    return type(got) is type(want) and got == want
+
+
+def expect(got, want, tolerance: float = 1e-5) -> None:
+    """Go on if `got` is `want`, numbers within the tolerance (relative or absolute)."""
+    if not alike(got, want, tolerance):
+        raise Wrong(f"got  {show(got)}\nwant {show(want)}")
+
+
+def require(holds, sentence: str) -> None:
+    """Go on if the condition holds; `sentence` says what is wrong if it does not."""
+    if not holds:
+        raise Wrong(sentence)
+
+
+class Check:
+    """A property of some functions, tried on inputs of growing size.
+
+    The property is a function of a `Draw`, a size, and then the functions that it
+    calls, by their names.
+    """
+
+    def __init__(self, holds, points: float, sizes: tuple):
+        self.holds, self.points, self.sizes = holds, points, sizes
+        self.title = holds.__name__.replace("_", " ")
+        self.calls = list(inspect.signature(holds).parameters)[2:]
+        self.earned = 0.0
+
+    def failure(self, seed: str, call) -> str | None:
+        """The smallest counter-example in words; `call(name, arguments)` answers."""
+        for size in self.sizes:
+            last = []
+
+            def caller(name, last=last):
+                def called(*arguments):
+                    last[:] = name, ", ".join(map(show, arguments))
+                    return call(name, arguments)
+
+                return called
+
+            try:
+                draw = Draw(f"{seed}/{self.title}/{size}")
+                self.holds(draw, size, *map(caller, self.calls))
+            except Unwritten as unwritten:
+                return str(unwritten)
+            except Wrong as wrong:
+                said = str(wrong)
+            except Exception:  # the check could not compute with the answer
+                said = "the answer is not of the kind that was asked for"
+            else:
+                continue
+            return f"{last[0]}({last[1]})\n{said}" if last else said
+        return None
+
+
+def call_here(namespace: dict):
+    """A way to call the functions of a notebook as the grader would."""
+
+    def call(name, arguments):
+        if name not in namespace:
+            raise Unwritten(f"{name} is not defined")
+        try:
+            answer = namespace[name](*copy.deepcopy(arguments))
+        except NotImplementedError:
+            raise Unwritten(f"{name} is not written") from None
+        except Exception as error:
+            raise Wrong(f"{name} raised {type(error).__name__}: {error}") from None
+        if answer is None:
+            raise Unwritten(f"{name} is not written")
+        try:
+            return decode(encode(answer))
+        except Exception:
+            kind = type(answer).__name__
+            raise Wrong(f"{name} returned a {kind}, which no check reads") from None
+
+    return call
+
+
+def check(points: float, sizes=(1,)):
+    """Try the decorated property at once, and print what came out."""
+
+    def decorate(holds):
+        this = Check(holds, points, tuple(sizes))
+        failure = this.failure(Draw.seed_of_course, call_here(holds.__globals__))
+        if failure is None:
+            this.earned = points
+            print(f"right: {this.title} ({points:g} point{'s' * (points != 1)})")
+        else:
+            print(f"not yet: {this.title}\n    " + failure.replace("\n", "\n    "))
+        return this
+
+    return decorate
+
+
+def score(*checks: Check) -> float:
+    """The points of these checks: nbgrader takes a cell's last value as its grade."""
+    return sum(check.earned for check in checks)

@@ -1,0 +1,1 @@
+"""Releases the assignments and grades what is handed in."""

@@ -1,0 +1,211 @@
+"""Where a student's code runs: a worker in bubblewrap, and the pipe to it.
+
+The kernel enforces the limits; this side of the pipe believes nothing that comes out.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import select
+import shutil
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+HERE = Path(__file__).parent
+WORKER = HERE / "worker.py"
+REQUIREMENTS = HERE.parent / "requirements.txt"
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one submission may use. Times are in seconds, sizes in bytes."""
+
+    cell: float = 10.0  # processor time of a cell
+    check: float = 3.0  # processor time of the calls of one check
+    wall: float = 5.0  # how many times longer each may take on the clock
+    start: float = 120.0  # on the clock, until PyTorch is loaded
+    memory: int = 2 << 30  # address space of a process, beyond what PyTorch needs
+    processes: int = 8  # threads count too
+    file_size: int = 16 << 20
+    files: int = 64  # open at the same time
+    disk: int = 64 << 20  # in /tmp, which is in memory
+    reply: int = 2 << 20  # length of an answer
+    sandboxes: int = 4  # how many are started for one submission
+
+
+class Refused(Exception):
+    """There is no sandbox here that holds."""
+
+
+class Broken(Exception):
+    """The worker is gone, or what it sent is no reply."""
+
+
+@cache
+def student_packages() -> tuple[Path, ...]:
+    """The files and folders of site-packages that the students' requirements bring."""
+    waiting, found, paths = REQUIREMENTS.read_text().splitlines(), set(), set()
+    while waiting:
+        line = waiting.pop().partition("#")[0].strip()
+        if not line:
+            continue
+        requirement = Requirement(line)
+        name = re.sub(r"[-_.]+", "-", requirement.name).lower()
+        marker = requirement.marker
+        if name in found or (marker and not marker.evaluate({"extra": ""})):
+            continue
+        found.add(name)
+        distribution = metadata.distribution(name)
+        waiting += distribution.requires or []
+        for file in distribution.files or []:
+            if file.parts[0] not in ("..", "__pycache__") and file.suffix != ".pth":
+                paths.add(Path(distribution.locate_file(file.parts[0])))
+    return tuple(sorted(path for path in paths if path.exists()))
+
+
+def command(limits: Limits) -> list[str]:
+    """bubblewrap, and in it the worker. What is not named here is not there."""
+    bwrap = shutil.which("bwrap")
+    if bwrap is None:
+        raise Refused(
+            "bubblewrap is not installed (on Debian: apt-get install bubblewrap)"
+        )
+    base = Path(sys.base_prefix)
+    # Every program for the worker is in the folder of Python or in /usr.
+    roots = {Path("/usr"), base} - {base if base.is_relative_to("/usr") else None}
+    hidden = [
+        folder
+        for root in {*roots, Path("/usr/local")}
+        for kind in ("dist-packages", "site-packages")
+        for folder in root.glob(f"lib*/python3*/{kind}")
+    ]
+    options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
+    options += ["--unshare-cgroup-try", "--die-with-parent", "--new-session"]
+    options += ["--cap-drop", "ALL", "--clearenv"]
+    if os.getuid() == 0:
+        # The worker itself becomes an ordinary user before it runs anything.
+        options += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    else:
+        options += ["--unshare-user", "--uid", "65534", "--gid", "65534"]
+    for folder in sorted(
+        {Path("/site"), *(up for root in roots for up in root.parents)}
+    ):
+        options += ["--perms", "0755", "--dir", str(folder)]
+    for root in sorted(roots):
+        options += ["--ro-bind", str(root), str(root)]
+    for name in ("lib", "lib64", "bin"):
+        if Path("/", name).is_symlink():
+            options += ["--symlink", os.readlink(f"/{name}"), f"/{name}"]
+        elif Path("/", name).is_dir():
+            options += ["--ro-bind", f"/{name}", f"/{name}"]
+    for folder in hidden:
+        options += ["--perms", "0555", "--size", "4096", "--tmpfs", str(folder)]
+        options += ["--remount-ro", str(folder)]
+    options += ["--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"]
+    options += ["--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"]
+    for path in student_packages():
+        options += ["--ro-bind", str(path.resolve()), f"/site/{path.name}"]
+    options += ["--ro-bind", str(WORKER), "/worker.py", "--remount-ro", "/"]
+    options += ["--chdir", "/tmp", "--setenv", "HOME", "/tmp"]
+    options += ["--setenv", "OMP_NUM_THREADS", "1", "--setenv", "PYTHONHASHSEED", "0"]
+    python = base / Path(sysconfig.get_path("scripts", vars={"base": str(base)})).name
+    python = python / f"python{sys.version_info.major}.{sys.version_info.minor}"
+    return [bwrap, *options, str(python), "-I", "-S", "-B", "/worker.py"]
+
+
+def settings(limits: Limits, sandboxed: bool) -> str:
+    """What the worker is told on its command line."""
+    resources = {
+        "RLIMIT_AS": limits.memory,
+        "RLIMIT_NPROC": limits.processes,
+        "RLIMIT_FSIZE": limits.file_size,
+        "RLIMIT_NOFILE": limits.files,
+        "RLIMIT_CORE": 0,
+    }
+    told = {
+        "cell": limits.cell,
+        "check": limits.check,
+        "wall": limits.wall,
+        "reply": limits.reply,
+        "resources": resources if sandboxed else {},
+        # A user of its own for each, as the kernel counts a user's processes.
+        "user": 20_000 + threading.get_native_id() % 40_000 if sandboxed else None,
+        "path": ["/site"] if sandboxed else [],
+    }
+    return json.dumps(told)
+
+
+class Worker:
+    """One running worker; `ask` sends a request and waits for the reply."""
+
+    def __init__(self, limits: Limits, sandboxed: bool):
+        self.limits, self.buffer = limits, bytearray()
+        start = (
+            command(limits) if sandboxed else [sys.executable, "-I", "-B", str(WORKER)]
+        )
+        self.process = subprocess.Popen(
+            [*start, settings(limits, sandboxed)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,  # bubblewrap's own; the worker closes it
+            bufsize=0,
+            start_new_session=True,
+        )
+        os.set_blocking(self.process.stdin.fileno(), False)
+
+    def said(self) -> str:
+        """What bubblewrap said when it could not go on."""
+        self.process.kill()
+        said = self.process.stderr.read(1000).decode(errors="replace").strip()
+        return said or "Python or PyTorch cannot be loaded in it"
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stderr.close()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def ask(self, request: dict, seconds: float) -> dict:
+        deadline = time.monotonic() + seconds
+        self.send(json.dumps(request).encode() + b"\n", deadline)
+        return self.receive(deadline)
+
+    def send(self, line: bytes, deadline: float) -> None:
+        while line:
+            wait = max(0.0, deadline - time.monotonic())
+            if not select.select([], [self.process.stdin], [], wait)[1]:
+                raise Broken("ran without an end")
+            try:
+                line = line[os.write(self.process.stdin.fileno(), line[: 1 << 16]) :]
+            except BrokenPipeError:
+                raise Broken("ended the program") from None
+
+    def receive(self, deadline: float) -> dict:
+        while b"\n" not in self.buffer:
+            wait = max(0.0, deadline - time.monotonic())
+            if not select.select([self.process.stdout], [], [], wait)[0]:
+                raise Broken("ran without an end")
+            part = os.read(self.process.stdout.fileno(), 1 << 16)
+            if not part:
+                raise Broken("ended the program")
+            self.buffer += part
+            if len(self.buffer) > self.limits.reply:
+                raise Broken("answered too much")
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        try:
+            reply = json.loads(line)
+        except (ValueError, RecursionError):
+            raise Broken("sent no reply") from None
+        if not isinstance(reply, dict):
+            raise Broken("sent no reply")
+        return reply

@@ -1,0 +1,318 @@
+"""Runs a student's cells, then answers calls of the functions that they defined.
+
+It is started as a file of its own, inside the sandbox, with nothing of the grader
+beside it. It reads requests and writes replies, one line of JSON each:
+
+    {"checks": SOURCE, "given": [SOURCE, ...], "cells": [[NUMBER, SOURCE]]}
+        -> {"cell": NUMBER} before each cell,
+           {"cell": NUMBER, "error": NAME, "line": NUMBER} where one stops,
+           and {"ready": true} after the last
+    {"begin": true}                     -> {"begun": true}, there is a fresh copy
+    {"call": NAME, "arguments": [...]}  -> {"answer": VALUE} or {"error": NAME}
+    {"end": true}                       -> {"ended": true}
+
+Where a call ends the copy, the reply is {"ended": HOW}, and the original goes on.
+Before the first cell it tries the sandbox. If that does not hold, the reply is
+{"open": [WHAT, ...]}, and nothing is run.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import select
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+LIMITS = {}  # told on the command line
+
+
+class OutOfTime(BaseException):
+    """A cell used up its processor time."""
+
+
+def become_an_ordinary_user() -> None:
+    """Give root up for good: root is above a limit on processes."""
+    if os.getuid() == 0:
+        os.setgroups([])
+        os.setresgid(LIMITS["user"], LIMITS["user"], LIMITS["user"])
+        os.setresuid(LIMITS["user"], LIMITS["user"], LIMITS["user"])
+
+
+def set_limits() -> None:
+    """From here on the kernel refuses more. Memory is what comes on top of now."""
+    import resource  # Windows has none, and no sandbox
+
+    for name, limit in LIMITS["resources"].items():
+        if name == "RLIMIT_AS":
+            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            limit += pages * resource.getpagesize()
+        resource.setrlimit(getattr(resource, name), (limit, limit))
+
+
+class Closed(Exception):
+    """Nothing more comes through a channel, or too much, or too late."""
+
+
+class Channel:
+    """Lines of JSON, read from one file and written to another."""
+
+    def __init__(self, requests: int, replies: int):
+        self.requests, self.replies = requests, replies
+
+    def receive(self, seconds: float | None = None) -> bytes:
+        deadline = seconds and time.monotonic() + seconds
+        line = bytearray()
+        while not line.endswith(b"\n"):
+            left = deadline and max(0.0, deadline - time.monotonic())
+            if not select.select([self.requests], [], [], left)[0]:
+                raise Closed("late")
+            part = os.read(self.requests, 1 << 16)
+            line += part
+            if not part or len(line) > LIMITS["reply"]:
+                raise Closed("too long" if part else "ended")
+        return bytes(line)
+
+    def send(self, line: bytes) -> None:
+        while line:
+            line = line[os.write(self.replies, line) :]
+
+    def close(self) -> None:
+        os.close(self.requests)
+        os.close(self.replies)
+
+
+def encoded(message: dict) -> bytes:
+    return json.dumps(message).encode() + b"\n"
+
+
+def to_the_grader() -> Channel:
+    """Standard input and output, which the student's code finds empty instead."""
+    channel = Channel(os.dup(0), os.dup(1))
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    return channel
+
+
+def what_is_open() -> list[str]:
+    """What the sandbox should have closed, tried out."""
+    found, copies = [], []
+    capabilities = re.search(r"CapEff:\s*(\w+)", Path("/proc/self/status").read_text())
+    if os.getuid() == 0 or int(capabilities[1], 16):
+        found.append("the user is root, or has some of its powers")
+    if [name for _, name in socket.if_nameindex()] != ["lo"]:
+        found.append("there is a network")
+    if os.access("/", os.W_OK) or os.access(__file__, os.W_OK):
+        found.append("files can be written outside of /tmp")
+    if Path("/proc/1/comm").read_text() != "bwrap\n":
+        found.append("other programs can be seen")
+    try:
+        for _ in range(LIMITS["resources"]["RLIMIT_NPROC"]):
+            copies.append(os.fork())
+            if copies[-1] == 0:
+                signal.pause()
+        found.append("there is no limit on processes")
+    except BlockingIOError:
+        pass
+    for copy in copies:
+        os.kill(copy, signal.SIGKILL)
+        os.waitpid(copy, 0)
+    return found
+
+
+def without_magics(source: str) -> str:
+    """The lines that Python reads; IPython's own (%, !, ?) are left out."""
+    if source.lstrip().startswith("%%") and not source.lstrip().startswith("%%time"):
+        return ""
+    own = re.compile(r"^\s*[%!?].*$|^.*\?\s*$", re.MULTILINE)
+    return own.sub("", source)
+
+
+def compiled(source: str, number: int):
+    name = f"<cell {number}>"
+    try:
+        return compile(source, name, "exec")
+    except SyntaxError:
+        return compile(without_magics(source), name, "exec")
+
+
+def only_one_returns(process: int) -> None:
+    """Code that forks comes back more than once; only the first one speaks for it."""
+    if os.getpid() != process:
+        os._exit(0)
+
+
+def run_cell(number: int, source: str, namespace: dict) -> dict:
+    """What stopped the cell, if anything did: the name of the error and the line."""
+    seen, process = [], os.getpid()
+
+    def stop(*_):
+        if seen:  # the first one was swallowed
+            os._exit(1)
+        seen.append(True)
+        raise OutOfTime
+
+    signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, LIMITS["cell"], 1)
+    try:
+        exec(compiled(source, number), namespace)
+    except SyntaxError as error:
+        return {"error": "SyntaxError", "line": error.lineno}
+    except BaseException as error:
+        line, trace = None, error.__traceback__
+        while trace:
+            if trace.tb_frame.f_code.co_filename == f"<cell {number}>":
+                line = trace.tb_lineno
+            trace = trace.tb_next
+        return {"error": type(error).__name__, "line": line}
+    finally:
+        only_one_returns(process)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)
+    return {}
+
+
+def answer(request: dict, namespace: dict, machinery: dict) -> dict:
+    """One call, in the copy."""
+    function = namespace.get(request["call"])
+    if function is None:
+        return {"error": "undefined"}
+    process = os.getpid()
+    try:
+        value = function(*machinery["decode"](request["arguments"]))
+    except BaseException as error:
+        return {"error": type(error).__name__}
+    finally:
+        only_one_returns(process)
+    try:
+        reply = {"answer": machinery["encode"](value)}
+        json.dumps(reply)
+        return reply
+    except BaseException:
+        return {"error": "unreadable"}
+
+
+def end_all_others() -> None:
+    """Kill what the student's code left running; in the sandbox nobody else is."""
+    if LIMITS["resources"]:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(-1, signal.SIGKILL)
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                os.waitpid(-1, 0)
+
+
+def fork() -> int:
+    """Fork, after a moment if processes that were killed are still being removed."""
+    for _ in range(50):
+        with contextlib.suppress(BlockingIOError):
+            return os.fork()
+        time.sleep(0.02)
+    return os.fork()
+
+
+class Copy:
+    """A fork of this process, for the calls of one check.
+
+    The student's functions run there. It has no way to the grader but through us.
+    """
+
+    def __init__(self, grader: Channel, namespace: dict, machinery: dict):
+        (theirs_in, ours_out), (ours_in, theirs_out) = os.pipe(), os.pipe()
+        self.process, self.gone = fork(), False
+        if self.process:
+            os.close(theirs_in)
+            os.close(theirs_out)
+            self.channel = Channel(ours_in, ours_out)
+            self.deadline = time.monotonic() + LIMITS["check"] * LIMITS["wall"]
+        else:
+            for file in (grader.requests, grader.replies, ours_in, ours_out):
+                os.close(file)
+            # The kernel ends this copy when its processor time is used up.
+            signal.setitimer(signal.ITIMER_PROF, LIMITS["check"])
+            channel = Channel(theirs_in, theirs_out)
+            while True:
+                request = json.loads(channel.receive())
+                channel.send(encoded(answer(request, namespace, machinery)))
+
+    def ask(self, request: bytes) -> bytes:
+        """The reply to a call, or how the copy came to its end instead."""
+        try:
+            self.channel.send(request)
+            reply = self.channel.receive(max(0.0, self.deadline - time.monotonic()))
+            if json.loads(reply).keys() not in ({"answer"}, {"error"}):
+                raise ValueError
+            return reply
+        except (ValueError, AttributeError, RecursionError):
+            self.end()
+            return encoded({"ended": "garbled"})
+        except (Closed, OSError) as why:
+            how = str(why) if isinstance(why, Closed) else "ended"
+            return encoded({"ended": "late" if self.end(how) else how})
+
+    def end(self, how: str = "") -> bool:
+        """Kill it and all that it started; whether it had used up its time."""
+        for _ in range(100 if how == "ended" else 1):
+            ended, status = os.waitpid(self.process, os.WNOHANG)
+            if ended:
+                break
+            time.sleep(0.01)
+        if not ended:
+            os.kill(self.process, signal.SIGKILL)
+            os.waitpid(self.process, 0)
+        end_all_others()
+        self.channel.close()
+        self.gone = True
+        return os.WTERMSIG(status) == signal.SIGPROF
+
+
+def main() -> None:
+    LIMITS.update(json.loads(sys.argv[1]))
+    become_an_ordinary_user()
+    grader = to_the_grader()
+    sys.path[:0] = LIMITS["path"]
+    task = json.loads(grader.receive())
+    import torch
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    random.seed(0)
+    set_limits()
+    if LIMITS["resources"] and (found := what_is_open()):
+        grader.send(encoded({"open": found}))
+        return
+    machinery, namespace = {"__name__": "checks"}, {"__name__": "__main__"}
+    exec(task["checks"], machinery)
+
+    def run_given():
+        for source in task["given"]:
+            exec(source, namespace)
+
+    run_given()
+    for number, source in task["cells"]:
+        grader.send(encoded({"cell": number}))
+        if stopped := run_cell(number, source, namespace):
+            grader.send(encoded({"cell": number, **stopped}))
+    run_given()
+    end_all_others()
+    grader.send(encoded({"ready": True}))
+    while True:
+        grader.receive()
+        copy = Copy(grader, namespace, machinery)
+        grader.send(encoded({"begun": True}))
+        while "call" in json.loads(request := grader.receive()):
+            grader.send(copy.ask(request))
+            if copy.gone:
+                break
+        else:
+            copy.end()
+            grader.send(encoded({"ended": True}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,483 @@
+"""Honest, broken and hostile submissions: each gets what it deserves, and a reason."""
+
+import csv
+import dataclasses
+import json
+import os
+import shutil
+import socket
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+from chapters.assignments.grader import report, sandbox
+from chapters.assignments.grader.grade import Batch
+from chapters.assignments.grader.masters import Master, released
+from chapters.assignments.grader.sandbox import Limits, Refused
+from tests.notebooks import ROOT
+
+SEED = "only the instructor knows"
+# On the clock there is room for a busy machine.
+QUICK = Limits(cell=0.5, check=0.5, wall=12.0, sandboxes=3)
+
+pytestmark = pytest.mark.skipif(
+    not shutil.which("bwrap") and "CI" not in os.environ,
+    reason="needs bubblewrap, in which students' code is run",
+)
+# What a student's function does -> what the feedback says. Each is asked to double a
+# number; one that breaks out of the sandbox in the way it tries does so.
+FUNCTIONS = {
+    "loops": ("while True: pass", "ran for more than 0.5 seconds"),
+    "sleeps": ("import time; time.sleep(60)", "ran for more than 0.5 seconds"),
+    "ignores_signals": (
+        "import signal; signal.setitimer(signal.ITIMER_PROF, 0)\nwhile True: pass",
+        "ran for more than 0.5 seconds",
+    ),
+    "forks": ("import os\nwhile True: os.fork()", "raised BlockingIOError"),
+    "takes_memory": ("bytearray(8 << 30)", "raised MemoryError"),
+    "fills_the_disk": (
+        "for name in range(99):\n open(f'/tmp/{name}', 'wb').write(bytes(9 << 20))",
+        "raised OSError",
+    ),
+    "fills_shared_memory": (
+        "open('/dev/shm/a', 'wb').write(bytes(9 << 20)); return 2 * n",
+        "raised OSError",
+    ),
+    "answers_too_much": ("return 'x' * (3 << 20)", "answered too much"),
+    "answers_a_nested_list": (
+        "a = []\nfor _ in range(9999): a = [a]\nreturn a",
+        "returned what no check reads",
+    ),
+    "answers_an_object": (
+        "class Equal:\n  def __eq__(self, other): return True\nreturn Equal()",
+        "returned what no check reads",
+    ),
+    "writes_on_the_pipe": (
+        "import os\nfor fd in range(3, 64):\n"
+        "  try: os.write(fd, b'{\"answer\": [[' + b'[' * 99999 + b'\\n')\n"
+        "  except OSError: pass\nreturn 2 * n",
+        "sent no reply",
+    ),
+    "forges_a_reply": (
+        "import os\nfor fd in range(3, 64):\n"
+        '  try: os.write(fd, b\'{"ended": 1, "points": 9, "ready": 1}\\n\')\n'
+        "  except OSError: pass\nreturn 2 * n",
+        "sent no reply",
+    ),
+    "leaves": ("import os; os._exit(0)", "ended the program"),
+    "leaves_politely": ("import sys; sys.exit()", "raised SystemExit"),
+    "kills_the_worker": (
+        "import os, signal; os.kill(os.getppid(), signal.SIGKILL); return 2 * n",
+        "ended the program",
+    ),
+    "reads_the_masters": (
+        f"import os\nif os.path.exists({str(ROOT)!r}): return 2 * n",
+        "is not written",
+    ),
+    "reads_other_submissions": ("return 2 * n if open(OTHERS) else 0", "FileNotFound"),
+    "reads_passwords": ("return 2 * n if open('/etc/passwd') else 0", "FileNotFound"),
+    "imports_the_library": ("import embeddings_lib; return 2 * n", "raised ModuleNotF"),
+    "imports_a_model": ("import transformers; return 2 * n", "raised ModuleNotF"),
+    "writes_outside": ("open('/worker.py', 'a'); return 2 * n", "raised "),
+    "calls_home": (
+        "import socket; socket.create_connection(HOST, 1); return 2 * n",
+        "raised ConnectionRefusedError",
+    ),
+    "patches_torch": (
+        "import torch\ntorch.allclose = lambda *a, **k: True\nreturn n",
+        "got  1",
+    ),
+    "lies_about_an_error": (
+        "raise type('\\n<b>right</b>', (Exception,), {})",
+        "raised an error",
+    ),
+}
+RIGHT = "    print('x' * (50 << 20))\n    return n + n"
+
+
+def question(name):
+    """A graded cell: one point for the public check, one for the hidden one."""
+    check = (
+        "@check(points=1, sizes=(1, 2))\n"
+        f"def {name}_{{kind}}_doubles(draw, size, {name}):\n"
+        f"    expect({name}(size), 2 * size)\n"
+    )
+    hidden = check.format(kind="hidden")
+    hidden += f"score({name}_public_doubles, {name}_hidden_doubles)\n"
+    source = check.format(kind="public")
+    source += f"### BEGIN HIDDEN TESTS\n{hidden}### END HIDDEN TESTS"
+    return cell(source, name, grade=True, locked=True, points=2)
+
+
+def cell(source, name, kind=new_code_cell, **marks):
+    marks = {"grade": False, "locked": False, "solution": False} | marks
+    return kind(source, metadata={"nbgrader": {"grade_id": name, **marks}})
+
+
+def function(name, body):
+    lines = "\n".join(f"    {line}" for line in body.splitlines())
+    return cell(f"def {name}(n):\n{lines}", f"{name}-code", solution=True)
+
+
+def master_of(*names):
+    cells = [cell("from checks import check, expect, score", "setup", locked=True)]
+    for name in names:
+        solution = "### BEGIN SOLUTION\nreturn n + n\n### END SOLUTION"
+        cells += [function(name, solution), question(name)]
+    words = "### BEGIN SOLUTION\nBecause.\n### END SOLUTION"
+    marks = {"grade": True, "solution": True, "points": 3}
+    cells.append(cell(words, "words", new_markdown_cell, **marks))
+    return new_notebook(cells=[new_markdown_cell("# Trial"), *cells])
+
+
+def handed_in(master, **functions):
+    """The released notebook with these bodies of functions."""
+    notebook = released(master)
+    for name, body in functions.items():
+        (place,) = [
+            place
+            for place, each in enumerate(notebook.cells)
+            if each.metadata.get("nbgrader", {}).get("grade_id") == f"{name}-code"
+        ]
+        notebook.cells[place] = function(name, body)
+    return notebook
+
+
+def broken_cells(master):
+    """Student -> a notebook whose first cell is odd, and whose functions are right."""
+    first = {
+        "loop and error": "while True: pass",
+        "stubborn loop": "from signal import *\nsetitimer(ITIMER_PROF, 0)\nwhile 1: 1",
+        "exit": "import os\nos._exit(0)",
+        "fork bomb": "import os\nwhile True: os.fork()",
+        "patches": (
+            "import json, os, builtins, torch\n"
+            "json.dumps = lambda *_: '{\"answer\": 2}'\n"
+            "builtins.isinstance = lambda *_: True\ntorch.equal = print"
+        ),
+    }
+    for student, source in first.items():
+        notebook = handed_in(master, first="return n + n", second="return n + n")
+        notebook.cells.insert(1, new_code_cell(source))
+        notebook.cells.insert(2, new_code_cell("1\ndef first(n) return n"))
+        yield student, notebook
+
+
+def unusual(master):
+    """Student -> a right notebook that is not as it was released."""
+    right = {"first": "return n + n", "second": "return n + n"}
+    notebook = handed_in(master, **right)
+    notebook.cells = [each for each in notebook.cells if "check(" not in each.source]
+    yield "deleted checks", notebook
+    notebook = handed_in(master, **right)
+    for each in notebook.cells:
+        if "@check" in each.source:
+            each.source = "print('right')\ndef first(n): return 'edited'"
+        each.metadata.get("nbgrader", {}).pop("points", None)
+    yield "edited checks", notebook
+    notebook = handed_in(master, **right)
+    for each in notebook.cells:
+        each.metadata = {}
+    notebook.cells.insert(
+        1, new_code_cell("%matplotlib inline\n!ls\nhelp?\nimport math")
+    )
+    notebook.metadata = {"kernelspec": {"name": "ir", "display_name": "R"}}
+    yield "renamed cells and another kernel", notebook
+    notebook = handed_in(master, first="return n + n", second="return 4")
+    notebook.cells[-1].source = "<script>alert(1)</script> my words"
+    yield "half right", notebook
+
+
+def unreadable(master):
+    """Student -> a file that is no notebook, or None."""
+    whole = nbformat.writes(released(master))
+    yield "missing", None
+    yield "empty", ""
+    yield "cut off", whole[:500]
+    yield "nested", "[" * 100_000
+    yield "a list", "[1, 2]"
+    yield "old format", '{"nbformat": 3, "worksheets": []}'
+    yield "cells of numbers", '{"cells": [1, 2]}'
+
+
+@pytest.fixture(scope="module")
+def batch(tmp_path_factory):
+    """All of them graded at once, as an instructor does."""
+    folder = tmp_path_factory.mktemp("course")
+    half = len(FUNCTIONS) // 2
+    hostile = {"mallory": list(FUNCTIONS)[:half], "trudy": list(FUNCTIONS)[half:]}
+    for student, names in hostile.items():
+        nbformat.write(master_of("honest", *names, "last"), folder / f"{student}.ipynb")
+    nbformat.write(master_of("first", "second"), folder / "trial.ipynb")
+    masters = {name: Master(folder / f"{name}.ipynb") for name in (*hostile, "trial")}
+    submissions, trial = folder / "submissions", masters["trial"]
+
+    def hand_in(student, notebook, name="trial"):
+        path = submissions / student / f"{name}.ipynb"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(notebook, dict):
+            notebook = nbformat.writes(notebook)
+        if notebook is not None:
+            path.write_text(notebook, "utf-8")
+
+    for student, notebook in (
+        *broken_cells(trial),
+        *unusual(trial),
+        *unreadable(trial),
+        ("twice", released(trial)),
+    ):
+        hand_in(student, notebook)
+    hand_in("twice", "", name="again/trial")
+    others = submissions / "half right" / "trial.ipynb"
+    (submissions / "thief").mkdir()
+    (submissions / "thief" / "trial.ipynb").symlink_to(others)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        given = f"OTHERS, HOST = {str(others)!r}, {server.getsockname()!r}"
+        for student, names in hostile.items():
+            bodies = {name: FUNCTIONS[name][0] for name in names}
+            bodies |= {"honest": RIGHT, "last": "return 2 * n"}
+            notebook = handed_in(masters[student], **bodies)
+            notebook.cells.insert(1, new_code_cell(given))
+            hand_in(student, notebook, name=student)
+        graded = Batch(submissions, folder / "grades", SEED, QUICK)
+        graded.grade_all(list(masters.values()), graded.students(), jobs=2)
+    return graded, masters
+
+
+def result_of(batch, student, master="trial"):
+    graded, masters = batch
+    return json.loads(graded.kept(masters[master], student).read_text("utf-8"))
+
+
+def points(batch, student, master="trial"):
+    result = result_of(batch, student, master)
+    return {
+        name: report.earned(question)
+        for name, question in result["questions"].items()
+        if question["words"] is None
+    }
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_hostile_function_earns_nothing_and_is_told_why(batch, name):
+    (result,) = (
+        each
+        for each in (result_of(batch, who, who) for who in ("mallory", "trudy"))
+        if name in each["questions"]
+    )
+    for check in result["questions"][name]["checks"]:
+        assert FUNCTIONS[name][1] in (check["failure"] or "it holds")
+
+
+@pytest.mark.parametrize("student", ["mallory", "trudy"])
+def test_its_neighbours_keep_their_points(batch, student):
+    earned = points(batch, student, student)
+    assert {name for name, number in earned.items() if number} == {"honest", "last"}
+    assert (earned["honest"], earned["last"]) == (2, 2)
+
+
+CELLS = {
+    "loop and error": "code cell 1 ran for more than 0.5 seconds",
+    "stubborn loop": "code cell 1 ended the program, or ran without an end",
+    "exit": "code cell 1 ended the program, or ran without an end",
+    "fork bomb": "code cell 1 stopped with BlockingIOError on line 2",
+}
+
+
+@pytest.mark.parametrize("student", CELLS)
+def test_a_broken_cell_is_named_and_the_others_are_graded(batch, student):
+    assert result_of(batch, student)["notes"] == [
+        CELLS[student],
+        "code cell 2 stopped with SyntaxError on line 2",
+    ]
+    assert points(batch, student) == {"first": 2, "second": 2}
+
+
+@pytest.mark.parametrize(
+    "student",
+    ["deleted checks", "edited checks", "renamed cells and another kernel"],
+)
+def test_a_right_answer_in_an_unusual_notebook_earns_all(batch, student):
+    assert result_of(batch, student)["notes"] == []
+    assert points(batch, student) == {"first": 2, "second": 2}
+
+
+def test_patching_the_machinery_earns_no_more_than_the_answers_that_are_right(batch):
+    """The patched encoder answers 2 to every call, which is right for size 1 only."""
+    assert points(batch, "patches") == {"first": 0, "second": 0}
+
+
+def test_half_right_earns_half(batch):
+    assert points(batch, "half right") == {"first": 2, "second": 0}
+    (check, _) = result_of(batch, "half right")["questions"]["second"]["checks"]
+    assert check["failure"] == "second(1)\ngot  4\nwant 2"
+
+
+FILES = {
+    "missing": "no notebook of this name was handed in",
+    "thief": "no notebook of this name was handed in",
+    "twice": "more than one notebook of this name was handed in",
+    "empty": "the file is empty",
+    "cut off": "not a notebook",
+    "nested": "not a notebook",
+    "a list": "not a notebook",
+    "old format": "not a notebook",
+    "cells of numbers": "not a notebook",
+}
+
+
+@pytest.mark.parametrize("student", FILES)
+def test_what_is_no_notebook_is_told_so(batch, student):
+    (note,) = result_of(batch, student)["notes"]
+    assert FILES[student] in note
+    assert points(batch, student) == {"first": 0, "second": 0}
+
+
+def test_a_second_run_grades_nothing_and_another_seed_grades_again(batch, monkeypatch):
+    graded, masters = batch
+    before = result_of(batch, "half right")
+    runs = []
+    monkeypatch.setattr(
+        "chapters.assignments.grader.grade.grade",
+        lambda *given: runs.append(given) or {"notes": [], "questions": {}},
+    )
+    assert graded.grade(masters["trial"], "half right") == before
+    assert runs == []
+    again = dataclasses.replace(
+        graded, seed="another seed", place=graded.place / "again"
+    )
+    again.grade(masters["trial"], "half right")
+    again.grade(masters["trial"], "half right")
+    assert len(runs) == 1
+
+
+def test_a_regrade_is_identical(batch, tmp_path):
+    graded, masters = batch
+    again = dataclasses.replace(graded, place=tmp_path)
+    for student in ("half right", "empty"):
+        again.grade(masters["trial"], student)
+        kept = again.kept(masters["trial"], student)
+        assert kept.read_bytes() == graded.kept(masters["trial"], student).read_bytes()
+
+
+def test_a_failing_grader_loses_no_batch(batch, tmp_path, monkeypatch):
+    graded, masters = batch
+
+    def fails(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("chapters.assignments.grader.grade.grade", fails)
+    again = dataclasses.replace(graded, place=tmp_path)
+    result = again.grade(masters["trial"], "half right")
+    assert result["notes"] == [
+        "the grader failed here, with ZeroDivisionError: grade by hand"
+    ]
+    assert "key" not in result
+
+
+def test_without_bubblewrap_nothing_is_run(batch, tmp_path, monkeypatch):
+    graded, masters = batch
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    again = dataclasses.replace(graded, place=tmp_path)
+    with pytest.raises(Refused, match="bubblewrap is not installed"):
+        again.grade_all([masters["trial"]], ["half right"], jobs=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sandbox_with_a_hole_is_refused(batch, tmp_path, monkeypatch):
+    graded, masters = batch
+    command = sandbox.command
+    monkeypatch.setattr(
+        sandbox,
+        "command",
+        lambda limits: [each for each in command(limits) if each != "--unshare-net"],
+    )
+    again = dataclasses.replace(graded, place=tmp_path)
+    with pytest.raises(Refused, match="does not hold: there is a network"):
+        again.grade(masters["trial"], "half right")
+
+
+def test_a_sandbox_that_does_not_start_is_not_the_students_fault(
+    batch, tmp_path, monkeypatch
+):
+    graded, masters = batch
+    monkeypatch.setattr(
+        sandbox, "command", lambda limits: ["bwrap", "--no-such-option"]
+    )
+    again = dataclasses.replace(graded, place=tmp_path)
+    with pytest.raises(Refused, match="does not start: bwrap: Unknown option"):
+        again.grade(masters["trial"], "half right")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def reported(batch):
+    graded, masters = batch
+    results = {student: result_of(batch, student) for student in graded.students()}
+    manual = {("half right", "trial", "words"): (1.5, "Name the <cause>.")}
+    report.report(masters["trial"], results, manual, graded.place / "trial")
+    return graded.place / "trial"
+
+
+def test_the_table_has_a_row_per_student_and_a_status_in_words(batch, reported):
+    with (reported / "grades.csv").open(newline="") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    assert list(rows) == batch[0].students()
+    assert rows["half right"] == {
+        "student": "half right",
+        "status": "graded",
+        "first": "2",
+        "second": "0",
+        "words": "1.5",
+        "total": "3.5",
+        "out of": "7",
+    }
+    assert rows["edited checks"]["status"] == "graded; words waits to be graded by hand"
+    assert rows["edited checks"]["words"] == ""
+    assert rows["empty"]["status"] == "not graded; the file is empty"
+    assert rows["empty"]["total"] == "0"
+
+
+def test_feedback_shows_public_checks_alone_and_no_markup_of_a_student(reported):
+    pages = {path.stem: path.read_text("utf-8") for path in reported.glob("*/*.html")}
+    assert "want 2" in pages["half right"]
+    assert "Name the &lt;cause&gt;." in pages["half right"]
+    by_hand = (reported / "by_hand.html").read_text("utf-8")
+    assert "&lt;script&gt;alert(1)&lt;/script&gt; my words" in by_hand
+    assert "Because." in by_hand
+    for page in pages.values():
+        assert "hidden" not in page
+        assert "Because." not in page
+        assert "Traceback" not in page
+        assert "<script>" not in page
+
+
+GOOD = "student,assignment,question,points,comment\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("student,points\n", "needs the columns assignment, question"),
+        (GOOD + "nobody,trial,words,1,\n", "line 2: no student 'nobody'"),
+        (GOOD + "empty,trial,first,1,\n", "line 2: no student 'empty' answers"),
+        (GOOD + "empty,trial,words,4,\n", "line 2: points go from 0 to 3, not 4"),
+        (GOOD + "empty,trial,words,x,\n", "line 2: points go from 0 to 3, not x"),
+    ],
+)
+def test_a_wrong_line_of_manual_scores_is_named(batch, tmp_path, text, reason):
+    path = tmp_path / "manual.csv"
+    path.write_text(text)
+    graded, masters = batch
+    with pytest.raises(report.BadScores, match=reason):
+        report.read_manual(path, [masters["trial"]], graded.students())
+
+
+def test_manual_scores_are_read(batch, tmp_path):
+    path = tmp_path / "manual.csv"
+    path.write_text(GOOD + "empty,trial,words,,\nexit,trial,words,2.5,Fine\n")
+    graded, masters = batch
+    scores = report.read_manual(path, [masters["trial"]], graded.students())
+    assert scores == {("exit", "trial", "words"): (2.5, "Fine")}

@@ -1,0 +1,212 @@
+"""The masters of the assignments: fit to be released, and nothing leaks."""
+
+import contextlib
+import copy
+import io
+import json
+import zipfile
+
+import nbformat
+import pytest
+from nbformat.v4 import new_markdown_cell, new_output
+
+from chapters.assignments.grader import __main__ as command
+from chapters.assignments.grader import release
+from chapters.assignments.grader.masters import Master, Unfit, inlined, mark, released
+from tests import notebooks
+
+SEED = "of one course, long enough"
+by_name = pytest.mark.parametrize(
+    "path", notebooks.ASSIGNMENTS, ids=lambda path: path.stem
+)
+
+
+@pytest.fixture
+def path():
+    """One master, for what is true of each."""
+    return notebooks.ASSIGNMENTS[0]
+
+
+@by_name
+def test_a_master_is_fit(path):
+    assert release.problems(Master(path), SEED) == []
+
+
+@by_name
+def test_a_master_asks_as_the_others_do(path):
+    """Four to six questions, one of them in words, and a stretch problem."""
+    questions = Master(path).questions
+    plain = [question for question in questions if not question.stretch]
+    assert 4 <= len(plain) <= 6
+    assert len([question for question in plain if question.by_hand]) == 1
+    assert len(questions) - len(plain) == 1
+
+
+@by_name
+def test_a_student_finds_every_check_not_yet_and_no_error(path):
+    """Every cell of the released notebook, in its order."""
+    printed, namespace = io.StringIO(), {"__name__": "__main__"}
+    with contextlib.redirect_stdout(printed):
+        for cell in released(Master(path)).cells:
+            if cell.cell_type == "code":
+                exec(cell.source, namespace)
+    said = printed.getvalue()
+    checks = sum(len(question.public) for question in Master(path).questions)
+    assert said.count("not yet: ") == checks
+    assert "right: " not in said
+    assert "raised" not in said
+
+
+def test_a_released_notebook_runs_in_a_kernel_far_from_the_book(path, tmp_path):
+    notebook = notebooks.run(released(Master(path)), tmp_path)
+    outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
+    assert outputs
+    assert {each.name for each in outputs} == {"stdout"}
+
+
+def test_nbgraders_masters_stand_alone_and_draw_hidden_inputs_from_the_seed(path):
+    """A cell's last value is the score that nbgrader reads."""
+    notebook = release.for_nbgrader(Master(path), SEED)
+    namespace = {"__name__": "__main__"}
+    seeds = []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            before, last = release.last_statement(cell.source)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(before, namespace)
+                if mark(cell).get("grade"):
+                    assert eval(last, namespace) == mark(cell)["points"]
+                    assert cell.source.count(repr(SEED)) == 1
+                    seeds.append(namespace["Draw"].seed_of_course)
+                else:
+                    exec(last, namespace)
+    assert set(seeds) == {"public"}
+
+
+def test_a_release_holds_what_students_and_instructors_need(path, tmp_path):
+    place = tmp_path / "assignments"
+    for _ in range(2):
+        release.release([Master(path)], SEED, place)
+        found = {str(each.relative_to(place)) for each in place.rglob("*.*")}
+        assert found == {
+            f"student/{path.name}",
+            "student/requirements.txt",
+            "student.zip",
+            "instructor/seed.txt",
+            f"instructor/solved/{path.name}",
+            f"instructor/nbgrader/source/{path.stem}/{path.name}",
+        }
+        with zipfile.ZipFile(place / "student.zip") as archive:
+            assert sorted(archive.namelist()) == [
+                f"assignments/{path.name}",
+                "assignments/requirements.txt",
+            ]
+    for each in (place / "student").iterdir():
+        assert SEED not in each.read_text("utf-8")
+        assert "HIDDEN" not in each.read_text("utf-8")
+
+
+def changed(path, tmp_path, change):
+    """A master after a change of its notebook."""
+    notebook = notebooks.read(path)
+    change(notebook, {mark(cell).get("grade_id"): cell for cell in notebook.cells})
+    nbformat.write(notebook, tmp_path / path.name)
+    return Master(tmp_path / path.name)
+
+
+def wrong_solution(notebook, cells):
+    cells["bag-code"].source = cells["bag-code"].source.replace("ids != padding", "ids")
+
+
+def generous_stub(notebook, cells):
+    for cell in cells.values():
+        cell.source = cell.source.replace("### BEGIN SOLUTION", "")
+        cell.source = cell.source.replace("### END SOLUTION", "")
+
+
+def points_that_do_not_add_up(notebook, cells):
+    cells["bag"].metadata.nbgrader.points = 5
+
+
+def few_hidden_points(notebook, cells):
+    cells["bag"].source = cells["bag"].source.replace("points=2", "points=1")
+    cells["bag"].metadata.nbgrader.points = 3
+
+
+def open_region(notebook, cells):
+    cells["bag-code"].source = cells["bag-code"].source.replace("### END SOLUTION", "")
+
+
+def unscored_check(notebook, cells):
+    cells["bag"].source = cells["bag"].source.replace(
+        "    more_padding_changes_nothing,\n", ""
+    )
+
+
+def no_machinery(notebook, cells):
+    cells["setup"].source += "\nimport torch"
+
+
+UNFIT = {
+    wrong_solution: "the solution earns 20 of 24 points",
+    generous_stub: "the stub earns 24 of 24 points, more than half",
+    points_that_do_not_add_up: "bag: checks for 4 of 5",
+    few_hidden_points: "bag: hidden checks earn less than half",
+    open_region: "'### BEGIN SOLUTION' has no partner",
+    unscored_check: "bag: the last line must be the score of all checks",
+    no_machinery: "one cell must import the checks, and do nothing else",
+}
+
+
+@pytest.mark.parametrize("change", UNFIT, ids=lambda change: change.__name__)
+def test_an_unfit_master_is_told_why(path, tmp_path, change):
+    found = release.problems(changed(path, tmp_path, change), SEED)
+    assert any(UNFIT[change] in problem for problem in found), found
+
+
+SECRET = "best.get(len(word), -1)"
+LEAKS = {
+    "text": lambda cell: cell.update(source=f"Hint: {SECRET}"),
+    "metadata": lambda cell: cell.metadata.update(note={"deep": [f"x {SECRET}"]}),
+    "key": lambda cell: cell.metadata.update({f"return {SECRET}": 1}),
+    "attachment": lambda cell: cell.update(attachments={"a": {"text/plain": SECRET}}),
+    "output": lambda cell: cell.update(
+        outputs=[new_output("stream", text=f"return {SECRET}")]
+    ),
+}
+
+
+@pytest.mark.parametrize("place", LEAKS)
+def test_a_leak_is_found_wherever_it_is(path, place):
+    master = Master(path)
+    student = released(master)
+    assert release.leaks(master, student) == []
+    notebook = copy.deepcopy(student)
+    notebook.cells.append(new_markdown_cell("A last word."))
+    cell = notebook.cells[-1]
+    LEAKS[place](cell)
+    text = json.dumps(notebook).replace(SECRET, "return " + SECRET)
+    (leak,) = release.leaks(master, json.loads(text))
+    assert SECRET in leak
+
+
+def test_nothing_is_written_if_one_master_is_unfit(path, tmp_path):
+    place = tmp_path / "assignments"
+    place.mkdir()
+    (place / "old").touch()
+    bad = changed(path, tmp_path, wrong_solution)
+    with pytest.raises(Unfit, match="the solution earns 20 of 24"):
+        release.release([Master(path), bad], SEED, place)
+    assert [each.name for each in place.iterdir()] == ["old"]
+
+
+def test_the_machinery_stands_in_the_place_of_its_import():
+    source = inlined("from checks import check, expect")
+    assert "import checks" not in source
+    assert "def check(" in source
+
+
+def test_a_short_seed_is_refused(capsys):
+    with pytest.raises(SystemExit):
+        command.parser().parse_args(["release", "--seed", "2026"])
+    assert "at least 16 characters" in capsys.readouterr().err
