@@ -4,16 +4,19 @@ import csv
 import dataclasses
 import json
 import os
+import re
 import shutil
 import socket
+from pathlib import Path
 
 import nbformat
 import pytest
+from dask.distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from chapters.assignments.grader import report, sandbox
 from chapters.assignments.grader.grade import Batch
-from chapters.assignments.grader.masters import Master, released
+from chapters.assignments.grader.masters import FOLDER, Master, released
 from chapters.assignments.grader.sandbox import Limits, Refused
 from tests.notebooks import ROOT
 
@@ -410,6 +413,27 @@ def test_a_sandbox_that_does_not_start_is_not_the_students_fault(
     with pytest.raises(Refused, match="does not start: bwrap: Unknown option"):
         again.grade(masters["trial"], "half right")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_guides_lines_for_dask_grade_as_one_machine_does(tmp_path, monkeypatch):
+    guide = (ROOT / "book" / "teaching.md").read_text("utf-8")
+    (lines,) = re.findall(r"```python\n(import os.*?)```", guide, re.DOTALL)
+    master = Master(FOLDER / "01_tokens_and_table.ipynb")
+    for student, notebook in (("ada", master.notebook), ("bob", released(master))):
+        folder = tmp_path / "submissions" / student
+        folder.mkdir(parents=True)
+        nbformat.write(notebook, folder / f"{master.name}.ipynb")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("SEED", SEED)
+    with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
+        here = lines.replace("tcp://scheduler:8786", cluster.scheduler_address)
+        exec(here, {"__name__": "__main__"})
+    by_dask = Batch(Path("submissions"), Path("shared", "grades"), SEED)
+    alone = dataclasses.replace(by_dask, place=tmp_path)
+    for student in ("ada", "bob"):
+        result = by_dask.kept(master, student).read_text("utf-8")
+        assert json.loads(result) == alone.grade(master, student)
 
 
 @pytest.fixture(scope="module")

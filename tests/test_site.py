@@ -38,6 +38,10 @@ def references(page):
 
 
 def test_every_internal_link_and_image_resolves(site, pages):
+    places = {
+        path: {element["id"] for element in page.select("[id]")}
+        for path, page in pages.items()
+    }
     broken = []
     for path, page in pages.items():
         for _, reference in references(page):
@@ -47,12 +51,11 @@ def test_every_internal_link_and_image_resolves(site, pages):
             target = (
                 (path.parent / unquote(parts.path)).resolve() if parts.path else path
             )
+            place = unquote(parts.fragment)
             if not target.exists():
                 broken.append(f"{path.relative_to(site)}: {reference}")
-            elif parts.fragment and target in pages:
-                places = {element["id"] for element in pages[target].select("[id]")}
-                if unquote(parts.fragment) not in places:
-                    broken.append(f"{path.relative_to(site)}: {reference} (no place)")
+            elif place and target in places and place not in places[target]:
+                broken.append(f"{path.relative_to(site)}: {reference} (no place)")
     assert broken == []
 
 

@@ -2,11 +2,14 @@
 those that its pages use.
 """
 
+import logging
 import re
 from pathlib import Path
 
 from fontTools import subset
 
+# What it takes out of the font is no news to who builds a book.
+logging.getLogger(subset.__name__).setLevel(logging.WARNING)
 GLYPH = re.compile(r"((?:\.[\w-]+:before,?)+)\{content:\"\\(\w+)\"\}")
 FAMILY = re.compile(r'\{[^{}]*content:"\\(f\w+)"[^{}]*Font Awesome[^{}]*\}')
 

@@ -186,13 +186,13 @@ def page() -> str:
     return "\n".join(lines)
 
 
-HEADER = f"{'':26}{'ours':>8}{'limit':>9}{'peer':>8}  met"
+HEADER = f"{'':25}{'ours':>9}{'limit':>8}{'peer':>7} met"
 
 
 def line(row: dict) -> str:
     other = "" if row["best peer"] is None else f"{row['best peer']:.3g}"
     met = "yes" if row["met"] else "no"
-    return f"{row['goal']:26}{row['ours']:>8.3g}{row['limit']:>9}{other:>8}  {met}"
+    return f"{row['goal']:25}{row['ours']:>9.3g}{row['limit']:>8}{other:>7} {met}"
 
 
 if __name__ == "__main__":
