@@ -174,7 +174,7 @@ def train_skipgram(
     """Fit the model to the pairs of a text, by Adam with a rate that falls to 0.
 
     >>> generator = torch.Generator().manual_seed(0)
-    >>> model = SkipGram(vocab_size=4, embed_dim=2)
+    >>> model = SkipGram(vocab_size=4, embed_dim=8)
     >>> text = torch.tensor([[0, 1], [2, 3]] * 50)  # 0 beside 1, and 2 beside 3
     >>> options = {"window": 1, "steps": 200, "negatives": 1, "generator": generator}
     >>> train_skipgram(model, text, **options)
