@@ -79,6 +79,17 @@ def test_a_parallelogram_is_found_with_and_without_its_inputs():
         assert asked.accuracy(question, exclude_inputs=exclude) == 1
 
 
+def test_the_whole_step_is_added_unless_told():
+    """c + (b - a) is d, and c + 2 (b - a) is e."""
+    table = torch.tensor([[1.0, 0], [0.8, 0.6], [0, 1], [-0.2, 1.6], [-0.4, 2.2]])
+    asked = WordVectors(["a", "b", "c", "d", "e"], table)
+    question = [("a", "b", "c", "d")]
+    for offset, found in ((1.0, 1), (2.0, 0)):
+        score = asked.accuracy(question, exclude_inputs=True, offset=offset)
+        assert score == found
+    assert asked.accuracy(question, exclude_inputs=True) == 1
+
+
 def test_excluding_the_inputs_can_hide_that_nothing_moved():
     """With b = a nothing is added: c answers itself, unless it may not."""
     asked, _ = vectors()

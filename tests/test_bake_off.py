@@ -37,6 +37,15 @@ def test_everything_but_the_positions_is_equal(scheme):
     assert torch.equal(model.inputs.token_table.weight, plain.inputs.token_table.weight)
 
 
+def test_a_model_is_what_its_docstring_says():
+    model = model_with("T5", **sizes, seed=0)
+    assert (model.bias.buckets, model.bias.max_distance) == (8, 16)
+    model = model_with("learned", vocab_size=600, length=600, seed=0)
+    assert model.head.weight is not model.inputs.token_table.weight
+    for part in (model.inputs.token_table, model.inputs.positions):
+        assert part.weight.std().item() == pytest.approx(32**-0.5, rel=0.05)
+
+
 @every_scheme
 def test_a_model_reads_eight_times_its_length_but_for_the_learned_table(scheme):
     model = model_with(scheme, **sizes, seed=0)
@@ -136,3 +145,10 @@ def test_the_stored_run_is_complete_and_has_the_settings_of_its_script():
     assert done == list(
         itertools.product(("markov", "copying"), SCHEMES + VARIANTS, seeds)
     )
+
+
+def test_a_text_has_twelve_letters_unless_told_and_no_other():
+    text = MarkovText()
+    assert text.chances.shape == (12, 12, 12)
+    text.chances /= 2  # as if rounding had left a gap, here of one half
+    assert text.sample(4, 50, generator()).max() == 11

@@ -106,3 +106,10 @@ def test_it_says_what_it_is():
     assert repr(T5Bias(2, buckets=8, max_distance=16)) == (
         "T5Bias(heads=2, buckets=8, max_distance=16)"
     )
+
+
+def test_the_buckets_are_those_of_t5_unless_told():
+    distances = torch.arange(200)
+    usual = t5_buckets(distances, buckets=32, max_distance=128)
+    assert torch.equal(t5_buckets(distances), usual)
+    assert repr(T5Bias(2)) == "T5Bias(heads=2, buckets=32, max_distance=128)"

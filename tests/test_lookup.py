@@ -43,3 +43,12 @@ def test_compiled_code_reads_no_index(monkeypatch):
     assert_close(found, weight[[2, 0]], rtol=0, atol=0)
     with pytest.raises(IndexError, match="index out of range in self"):
         look_up(torch.tensor([3]), weight, what="rows", remedy="")
+
+
+def test_a_gradient_is_dense_unless_told():
+    weight = torch.randn(3, 2, requires_grad=True)
+    for options, sparse in (({}, False), ({"sparse": True}, True)):
+        weight.grad = None
+        rows = look_up(torch.tensor([1]), weight, what="rows", remedy="", **options)
+        rows.sum().backward()
+        assert weight.grad.is_sparse == sparse

@@ -39,6 +39,7 @@ CONFIGS = [
     LLAMA_31 | {"factor": 32.0, "high_freq_factor": 5.0},
     YARN,
     YARN | {"original_max_position_embeddings": 131_072},  # all pairs turn
+    YARN | {"original_max_position_embeddings": 64},  # no pair turns 32 times
     YARN | {"beta_fast": 24.0, "beta_slow": 2.0, "attention_factor": 1.1},
     YARN | {"rope_theta": 150_000.0, "factor": 32.0, "truncate": False},
     {"rope_type": "linear", "rope_theta": 10_000.0, "factor": 2.5},
@@ -229,6 +230,8 @@ def test_bands_must_be_in_order():
         llama3(rates, factor=8.0, original_length=512, low_freq_factor=4.0)
     with pytest.raises(ValueError, match=r"beta_slow must be .*below.*32.0 and 32.0"):
         yarn(rates, factor=8.0, original_length=512, beta_slow=32.0)
+    with pytest.raises(ValueError, match=r"beta_slow must be above 0 .*0.0 and 32.0"):
+        yarn(rates, factor=8.0, original_length=512, beta_slow=0.0)
 
 
 @pytest.mark.parametrize("rule", [yarn, llama3])

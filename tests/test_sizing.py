@@ -433,3 +433,9 @@ def test_a_shape_is_a_value():
     assert shape == ModelShape(**GOOD, source="elsewhere")
     with pytest.raises(dataclasses.FrozenInstanceError):
         shape.layers = 3
+
+
+@pytest.mark.parametrize("name", ROUNDED)
+def test_gpt3_reads_2048_tokens(name):
+    """Brown et al. 2020, section 2.1: all models have a context of 2,048 tokens."""
+    assert published_shape(name).learned_positions == 2048

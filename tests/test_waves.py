@@ -75,6 +75,7 @@ def test_a_span_is_the_waves_at_its_positions(seq, offset, dim):
     waves = Waves(wave_rates(dim))
     rows = waves(torch.arange(offset, offset + seq))
     assert_close(waves.span(seq, offset), rows, rtol=0, atol=EXACT)
+    assert torch.equal(waves.span(seq), waves.span(seq, 0))
 
 
 @pytest.mark.parametrize("shape", [(0,), (2, 0), (2, 3), (2, 2, 1)])
@@ -112,6 +113,7 @@ def test_made_without_memory_it_is_whole_once_it_has_a_device():
 def test_made_in_inference_mode_it_serves_training():
     with torch.inference_mode():
         waves = Waves(wave_rates(4))
+    assert not any(x.is_inference() for x in (waves.high, waves.low, waves.cos))
     weight = torch.ones(2, 2, dtype=torch.complex64, requires_grad=True)
     (waves(torch.arange(2)) * weight).abs().sum().backward()
     assert weight.grad.isfinite().all()
