@@ -81,7 +81,7 @@ def command(limits: Limits) -> list[str]:
         )
     base = Path(sys.base_prefix)
     # Every program for the worker is in the folder of Python or in /usr.
-    roots = {Path("/usr"), base} - {base if base.is_relative_to("/usr") else None}
+    roots = {Path("/usr")} | ({base} if not base.is_relative_to("/usr") else set())
     hidden = [
         folder
         for root in {*roots, Path("/usr/local")}
