@@ -28,7 +28,7 @@ from embeddings_lib import (
     SinusoidalPositions,
     TokenEmbedding,
 )
-from tests.benchmarks import goals
+from tests.benchmarks import goals, measure
 from tests.benchmarks.measure import captured, machine, paired, peak_bytes
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -41,7 +41,7 @@ ROTARY_SHAPES = {
 
 def rotary():
     """Queries and keys turned; `clone` copies both. Peers get the layout they want."""
-    for shape in ROTARY_SHAPES[torch.get_default_device().type]:
+    for shape in ROTARY_SHAPES["cuda" if measure.on_gpu else "cpu"]:
         for dtype in DTYPES:
             yield from rotary_case(shape, dtype, "forward")
     yield from rotary_case((8, 1024, 12, 64), "float32", "forward and backward")
@@ -123,10 +123,11 @@ def sinusoidal():
     for seq in (1, 1024, 32_768):
         positions = SinusoidalPositions(768)
 
-        def usual(seq=seq):
-            rates = 10_000.0 ** (-torch.arange(0, 768, 2) / 768)
-            angles = torch.arange(seq)[:, None] * rates
-            rows = torch.empty(seq, 768)
+        def usual(seq=seq, positions=positions):
+            device = positions.waves.low.device
+            rates = 10_000.0 ** (-torch.arange(0, 768, 2, device=device) / 768)
+            angles = torch.arange(seq, device=device)[:, None] * rates
+            rows = torch.empty(seq, 768, device=device)
             rows[:, 0::2], rows[:, 1::2] = angles.sin(), angles.cos()
             return rows
 
@@ -158,7 +159,7 @@ def combined_case(shape, dtype, what):
     x = ours(ids, offset=offset).detach()
 
     def gpt2():
-        positions = torch.arange(offset, offset + shape[1])[None]
+        positions = torch.arange(offset, offset + shape[1], device=ids.device)[None]
         return theirs.wte(ids) + theirs.wpe(positions)
 
     torch.compiler.reset()
@@ -190,6 +191,13 @@ def combined_case(shape, dtype, what):
 
 
 def case(part, shape, dtype, what, calls):
+    """Time the calls. A default device would slow down each of them, so it is off."""
+    torch.set_default_device(None)
+    yield from timed(part, shape, dtype, what, calls)
+    torch.set_default_device("cuda" if measure.on_gpu else None)
+
+
+def timed(part, shape, dtype, what, calls):
     print(f"\n{part}, {'×'.join(map(str, shape))}, {dtype}, {what}")
     copied = peak_bytes(calls["clone"])
     for name, row in paired(calls).items():
@@ -232,15 +240,13 @@ def cis(angles):
 
 
 def importing():
-    """Seconds that `import embeddings_lib` takes beyond `import torch`."""
-    taken = {"import torch": [], "import torch, embeddings_lib": []}
-    for _ in range(7):
-        for line, times in taken.items():
-            code = f"import time; s = time.time(); {line}; print(time.time() - s)"
-            times.append(float(subprocess.check_output([sys.executable, "-c", code])))
-    alone, both = (min(times) for times in taken.values())
-    print(f"  {both - alone:.2f} s over the {alone:.2f} s of torch")
-    yield {"part": "importing", "seconds": round(both - alone, 3)}
+    """Seconds that `import embeddings_lib` takes where torch has been imported."""
+    timing = "s = time.time(); import embeddings_lib; print(time.time() - s)"
+    code = f"import time, torch; {timing}"
+    runs = [subprocess.check_output([sys.executable, "-c", code]) for _ in range(7)]
+    seconds = round(min(map(float, runs)), 3)
+    print(f"  {seconds} s beyond torch")
+    yield {"part": "importing", "seconds": seconds}
 
 
 PARTS = [rotary, sinusoidal, combined, angles, importing]
@@ -257,7 +263,9 @@ def main():
             "--device cuda needs a GPU that PyTorch can use, because times are taken "
             "on it; torch.cuda.is_available() is False: leave --device out"
         )
-    torch.set_default_device(wanted.device)
+    if wanted.device == "cuda":
+        measure.on_gpu = True
+        torch.set_default_device("cuda")
     torch.set_num_threads(1)
     torch.manual_seed(0)
     chosen = [part for part in PARTS if part.__name__ in (wanted.parts or names)]

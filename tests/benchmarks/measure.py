@@ -12,6 +12,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 ROUNDS = 15
+on_gpu = False  # what is timed runs there
 
 
 def paired(functions: dict[str, Callable[[], object]]) -> dict[str, dict[str, float]]:
@@ -46,7 +47,7 @@ def paired(functions: dict[str, Callable[[], object]]) -> dict[str, dict[str, fl
 
 def seconds(function: Callable[[], object], calls: int) -> float:
     """How long a call takes, on average: on a GPU by its own clock."""
-    if torch.get_default_device().type != "cuda":
+    if not on_gpu:
         start = time.perf_counter()
         for _ in range(calls):
             function()
@@ -78,7 +79,7 @@ def captured(function: Callable[[], object]) -> Callable[[], object]:
 def peak_bytes(function: Callable[[], object]) -> int:
     """The most memory that a call holds at a time, beyond what was held."""
     function()
-    if torch.get_default_device().type == "cuda":
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         function()
@@ -98,7 +99,7 @@ def peak_bytes(function: Callable[[], object]) -> int:
 def machine() -> dict[str, object]:
     """What the times were taken on."""
     described = {"date": date.today().isoformat(), "processor": processor()}
-    if torch.get_default_device().type == "cuda":
+    if on_gpu:
         described |= {"GPU": torch.cuda.get_device_name(), "CUDA": torch.version.cuda}
     else:
         described["instructions"] = torch.backends.cpu.get_cpu_capability()
