@@ -107,7 +107,7 @@ def unchanged(module: str) -> Change:
     return Change(module, "none", source)
 
 
-def tests_of(module: str) -> list[list[str]]:
+def tests_of(module: str) -> list[str]:
     """The test modules that may notice, the nearest first."""
     source = (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
     own = NEAREST.get(module, [f"test_{module}.py"])
@@ -118,7 +118,7 @@ def tests_of(module: str) -> list[list[str]]:
         for path in sorted((ROOT / "tests").glob("test_*.py"))
         if path.name not in slow and names.search(path.read_text("utf-8"))
     ]
-    return [own, [name for name in others if name not in own]]
+    return [*own, *(name for name in others if name not in own)]
 
 
 def outcome(change: Change) -> str:
@@ -126,14 +126,11 @@ def outcome(change: Change) -> str:
     signal.signal(signal.SIGALRM, _stop)
     with tempfile.TemporaryDirectory() as folder, _silence():
         change.plant(Path(folder))
-        for tests in filter(None, tests_of(change.module)):
-            signal.alarm(SECONDS)
-            failed = mutants.verdict(Path(folder), tests, SHAPES) != 0
-            if not signal.alarm(0):
-                return "endless"
-            if failed:
-                return "killed"
-    return "survived"
+        signal.alarm(SECONDS)
+        failed = mutants.verdict(Path(folder), tests_of(change.module), SHAPES) != 0
+        if not signal.alarm(0):
+            return "endless"
+    return "killed" if failed else "survived"
 
 
 def _stop(*_):
@@ -161,7 +158,7 @@ def loaded_by_the_tests() -> list[str]:
     mutants.register_profile()
     with tempfile.TemporaryDirectory() as folder, _silence():
         mutants.Mutant("", "__init__.py", {}, "").plant(Path(folder))
-        tests = sorted({t for m in MODULES for tests in tests_of(m) for t in tests})
+        tests = sorted({test for module in MODULES for test in tests_of(module)})
         mutants.verdict(Path(folder), tests, SHAPES, "--collect-only")
         return [
             name
