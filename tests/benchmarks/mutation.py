@@ -26,8 +26,6 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cosmic_ray.mutating import mutate_code
-from cosmic_ray.plugins import get_operator, operator_names
 from tqdm import tqdm
 
 from tests import mutants
@@ -83,6 +81,10 @@ class Change:
 
 def changes(module: str) -> list[Change]:
     """Every small change of a module as far as it computes something else."""
+    # Only `make mutants` installs it, and this file can be read without.
+    from cosmic_ray.mutating import mutate_code
+    from cosmic_ray.plugins import get_operator, operator_names
+
     source = (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
     found = {}
     for name in operator_names():
