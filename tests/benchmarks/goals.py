@@ -20,6 +20,11 @@ def store(device: str, machine: dict, rows: Rows) -> None:
     """Keep a run and what it says of the goals, in the place of the one before it."""
     result = {"machine": machine, "rows": rows, "goals": judged(device, rows)}
     path = RESULTS / f"{'gpu' if device == 'cuda' else device}.json"
+    keep(path, result)
+
+
+def keep(path: Path, result: dict) -> None:
+    """Write a result beside the one before it, and then in its place."""
     aside = path.with_suffix(".part")
     aside.write_text(json.dumps(result, indent=1) + "\n")
     aside.replace(path)

@@ -10,7 +10,6 @@ import itertools
 import json
 import platform
 import time
-from pathlib import Path
 
 import torch
 
@@ -22,9 +21,10 @@ from embeddings_lib.bake_off import (
     repeated_blocks,
 )
 from embeddings_lib.tiny_lm import train
+from tests.benchmarks import goals
 from tests.benchmarks.measure import processor
 
-RESULTS = Path(__file__).parent / "results" / "lengths.json"
+RESULTS = goals.RESULTS / "lengths.json"
 LENGTH, REACH, BIN = 32, 8, 8
 SETTINGS = {
     "length": LENGTH,
@@ -120,16 +120,9 @@ def main():
         model = trained(scheme, task, seed)
         found = scores(model, task, reach=1 if scheme == "learned" else REACH)
         result["runs"].append({"task": task, "scheme": scheme, "seed": seed, **found})
-        store(result)
+        goals.keep(RESULTS, result)
         at_length, at_end = (found["by_position"][i] for i in (LENGTH // BIN - 1, -1))
         print(f"{task:8} {scheme:18} {seed} {at_length:6.2f} {at_end:6.2f}")
-
-
-def store(result):
-    """Write beside the stored file and then put it in its place: all or nothing."""
-    beside = RESULTS.with_suffix(".new")
-    beside.write_text(json.dumps(result, indent=1) + "\n")
-    beside.replace(RESULTS)
 
 
 def machine():

@@ -29,7 +29,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from tests import mutants
-from tests.benchmarks.goals import RESULTS
+from tests.benchmarks.goals import RESULTS, keep
 
 ROOT = mutants.ROOT
 # What a slip of the hand would do. The rest of cosmic-ray's operators make nonsense.
@@ -59,6 +59,10 @@ PUBLIC = r"^(?:def|class) ([A-Za-z]\w*)"
 SHAPES = "--jaxtyping-packages=embeddings_lib,beartype.beartype"
 
 
+def source_of(module: str) -> str:
+    return (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
+
+
 @dataclass(frozen=True)
 class Change:
     """One module's new text."""
@@ -70,7 +74,7 @@ class Change:
     @property
     def lines(self) -> list[str]:
         """The lines taken out and put in."""
-        before = (ROOT / "embeddings_lib" / f"{self.module}.py").read_text("utf-8")
+        before = source_of(self.module)
         marked = difflib.ndiff(before.splitlines(), self.text.splitlines())
         return [line for line in marked if line[:2] in ("- ", "+ ")]
 
@@ -85,7 +89,7 @@ def changes(module: str) -> list[Change]:
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
-    source = (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
+    source = source_of(module)
     found = {}
     for name in operator_names():
         kind = name.rpartition("/")[2]
@@ -105,13 +109,12 @@ def changes(module: str) -> list[Change]:
 
 
 def unchanged(module: str) -> Change:
-    source = (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
-    return Change(module, "none", source)
+    return Change(module, "none", source_of(module))
 
 
 def tests_of(module: str) -> list[str]:
     """The test modules that may notice, the nearest first."""
-    source = (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
+    source = source_of(module)
     own = NEAREST.get(module, [f"test_{module}.py"])
     names = re.compile(rf"\b({'|'.join(re.findall(PUBLIC, source, re.MULTILINE))})\b")
     slow = {f"test_{name}.py" for name in SLOW}
@@ -221,9 +224,7 @@ def store(trials: list[tuple[Change, str]], sampled: int | None) -> None:
         print(f"{module:14}{dict(ends)}")
         for _, *lines in survivors:
             print(*lines, sep="\n")
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(dict(sorted(kept.items())), indent=1) + "\n")
-    aside.replace(path)
+    keep(path, dict(sorted(kept.items())))
 
 
 if __name__ == "__main__":
