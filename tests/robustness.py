@@ -4,8 +4,8 @@ python -m tests.robustness                          # all that this machine can 
 python -m tests.robustness "two threads"            # one row
 python -m tests.robustness --python python3.13      # a row for another Python
 
-Each row is a run in a fresh clone of the last commit. The outcomes are kept in a file
-beside this one, and stand as a table in CONTRIBUTING.md.
+Each row is a run in a fresh clone of the last commit. The outcomes are kept beside
+those of the benchmarks, and stand as a table in CONTRIBUTING.md.
 """
 
 import argparse
@@ -20,9 +20,10 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from tests.benchmarks.goals import RESULTS, keep
 from tests.notebooks import ROOT
 
-KEPT = Path(__file__).with_name("robustness.json")
+KEPT = RESULTS / "robustness.json"
 GUIDE = ROOT / "CONTRIBUTING.md"
 WHOLE = ["-m", "pytest", "-n", "2", "--dist", "loadfile"]
 NOTEBOOKS = [*WHOLE, "chapters", "book/performance.ipynb"]
@@ -44,11 +45,12 @@ ROWS = {
     "kernels without vectors": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "default"}),
     "kernels for AVX2": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "avx2"}),
     "two threads": Row(NOTEBOOKS, {"OMP_NUM_THREADS": "2"}),
-    "another time zone, and no language": Row(
-        WHOLE, {"TZ": "Pacific/Chatham", "LC_ALL": "C"}
+    "another time zone, no language, a folder with spaces that cannot be written": Row(
+        WHOLE,
+        {"TZ": "Pacific/Chatham", "LC_ALL": "C"},
+        folder="a path with späces",
+        read_only=True,
     ),
-    "a path with spaces": Row(WHOLE, folder="a path with späces"),
-    "a folder that cannot be written": Row(WHOLE, read_only=True),
 }
 USUAL = {"OMP_NUM_THREADS": "1"}
 
@@ -104,7 +106,7 @@ def table(kept: dict[str, dict[str, str]]) -> str:
 
 def write(kept: dict[str, dict[str, str]]) -> None:
     """Keep the outcomes, and put their table into the guide."""
-    KEPT.write_text(json.dumps(kept, indent=1) + "\n")
+    keep(KEPT, kept)
     text = GUIDE.read_text("utf-8")
     begin, end = "<!-- robustness -->\n", "<!-- end of robustness -->"
     head, rest = text.split(begin)
