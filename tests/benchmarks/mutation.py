@@ -1,17 +1,19 @@
 """How much the tests notice: small changes of the library, and which of them pass.
 
-python -m tests.benchmarks.mutation                     # every module: some hours
+python -m tests.benchmarks.mutation                     # every module: hours
 python -m tests.benchmarks.mutation waves rotary        # some modules
 python -m tests.benchmarks.mutation --sample 40         # 40 changes of each, at random
 
 A change swaps + and -, < and <=, a number and its neighbour, and the like. The tests of
 its module run first, and if they pass, all others that name something of the module. A
 change that all of them pass is a survivor: a test is missing, or the change is none.
+What was found for a module is kept as soon as it is complete.
 """
 
 import argparse
 import contextlib
 import difflib
+import functools
 import importlib
 import json
 import multiprocessing
@@ -22,6 +24,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +50,9 @@ MODULES = sorted(
     for path in (ROOT / "embeddings_lib").glob("*.py")
     if path.stem not in ("__init__", "sharding", "show")
 )
-SECONDS = 600
+# A change that takes so much longer than none has no end.
+TIMES = 5
+SECONDS = 60
 SLOW = ("browser", "site", "notebooks", "mutants", "sharding", "show", "benchmarks")
 NEAREST = {
     "device": ["test_package.py"],
@@ -108,10 +113,6 @@ def changes(module: str) -> list[Change]:
     return list(found.values())
 
 
-def unchanged(module: str) -> Change:
-    return Change(module, "none", source_of(module))
-
-
 def tests_of(module: str) -> list[str]:
     """The test modules that may notice, the nearest first."""
     source = source_of(module)
@@ -126,12 +127,12 @@ def tests_of(module: str) -> list[str]:
     return [*own, *(name for name in others if name not in own)]
 
 
-def outcome(change: Change) -> str:
-    """Whether the change was killed, survived, or ran on for too long."""
+def outcome(change: Change, limit: int = 600) -> str:
+    """Whether the change was killed, survived, or ran on past the limit in seconds."""
     signal.signal(signal.SIGALRM, _stop)
     with tempfile.TemporaryDirectory() as folder, _silence():
         change.plant(Path(folder))
-        signal.alarm(SECONDS)
+        signal.alarm(limit)
         failed = mutants.verdict(Path(folder), tests_of(change.module), SHAPES) != 0
         if not signal.alarm(0):
             return "endless"
@@ -172,11 +173,22 @@ def loaded_by_the_tests() -> list[str]:
         ]
 
 
-def trial(change: Change) -> tuple[Change, str]:
+def trial(change: Change, limit: int) -> tuple[Change, str]:
     try:
-        return change, outcome(change)
+        return change, outcome(change, limit)
     except BaseException:  # the module could not even be imported
         return change, "killed"
+
+
+def seconds_unchanged(module: str) -> float:
+    """How long the module's tests take."""
+    began = time.monotonic()
+    if outcome(Change(module, "none", source_of(module))) != "survived":
+        raise RuntimeError(
+            "the tests must pass without a change, because a failure is what tells "
+            f"that one was noticed; those of {module} fail: run {tests_of(module)}"
+        )
+    return time.monotonic() - began
 
 
 def main() -> None:
@@ -188,42 +200,31 @@ def main() -> None:
         parser.error(f"modules must be some of {', '.join(MODULES)}; got {strange}")
     mutants.register_profile()
     preload()
-    chosen = []
-    for module in wanted.modules or MODULES:
-        every = changes(module)
-        random.Random(0).shuffle(every)
-        chosen += every[: wanted.sample]
+    modules = wanted.modules or MODULES
     # A process for each change, as a change may leave anything behind.
     fork = multiprocessing.get_context("fork")
     with fork.Pool(os.cpu_count(), maxtasksperchild=1) as pool:
-        for change, end in pool.imap(trial, map(unchanged, wanted.modules or MODULES)):
-            if end != "survived":
-                raise RuntimeError(
-                    "the tests must pass without a change, because a failure is what "
-                    f"tells that one was noticed; those of {change.module} fail: run "
-                    f"{tests_of(change.module)}"
-                )
-        trials = list(
-            tqdm(pool.imap_unordered(trial, chosen), total=len(chosen), disable=None)
-        )
-    store(trials, sampled=wanted.sample)
+        durations = pool.map(seconds_unchanged, modules, chunksize=1)
+        for module, duration in zip(modules, durations, strict=True):
+            chosen = every = changes(module)
+            if wanted.sample:
+                chosen = random.Random(0).sample(every, min(wanted.sample, len(every)))
+            timed = functools.partial(trial, limit=round(SECONDS + TIMES * duration))
+            trials = pool.imap_unordered(timed, chosen)
+            progress = tqdm(trials, module, total=len(chosen), disable=None)
+            store(module, list(progress), of=len(every))
 
 
-def store(trials: list[tuple[Change, str]], sampled: int | None) -> None:
-    """Keep what was found for these modules, beside what was found for others."""
+def store(module: str, trials: list[tuple[Change, str]], of: int) -> None:
+    """Keep what was found for this module, beside what was found for others."""
     path = RESULTS / "mutation.json"
     kept = json.loads(path.read_text()) if path.exists() else {}
-    for module in sorted({change.module for change, _ in trials}):
-        mine = [(change, end) for change, end in trials if change.module == module]
-        ends = Counter(end for _, end in mine)
-        survivors = sorted(
-            [c.operator, *c.lines] for c, end in mine if end == "survived"
-        )
-        every = len(changes(module)) if sampled else len(mine)
-        kept[module] = {"of": every, **ends, "survivors": survivors}
-        print(f"{module:14}{dict(ends)}")
-        for _, *lines in survivors:
-            print(*lines, sep="\n")
+    ends = Counter(end for _, end in trials)
+    survivors = sorted([c.operator, *c.lines] for c, end in trials if end == "survived")
+    kept[module] = {"of": of, **ends, "survivors": survivors}
+    print(f"{module:14}{dict(ends)}", flush=True)
+    for _, *lines in survivors:
+        print(*lines, sep="\n", flush=True)
     keep(path, dict(sorted(kept.items())))
 
 
