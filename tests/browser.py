@@ -99,15 +99,7 @@ def served(site: Path):
         server.shutdown()
 
 
-READY = """async () => {
-    const formulas = document.querySelectorAll(".math").length;
-    if (formulas) {
-        const frame = () => new Promise(requestAnimationFrame);
-        while (!window.MathJax?.startup?.promise) await frame();
-        await MathJax.startup.promise;
-    }
-    await document.fonts.ready;
-}"""
+READY = "document.fonts.ready.then(() => null)"
 
 
 class Visit:
@@ -195,7 +187,7 @@ THIN = """() => {
         else kept.add(piece.className);
     }
     document.querySelectorAll("pre").forEach(code => code.normalize());
-    [...document.querySelectorAll("mjx-container")].slice(3).forEach(f => f.remove());
+    [...document.querySelectorAll(".math")].slice(3).forEach(f => f.remove());
 }"""
 # The contrast that a text needs and has follows from its colour, whether it is large,
 # and what lies behind it. This marks one text of each such look that is not yet known.
@@ -204,7 +196,7 @@ LOOKS = """known => {
     const looks = new Set(known);
     const visit = (element, behind) => {
         if (!element.checkVisibility({ visibilityProperty: true })) return;
-        if (element.tagName === "MJX-CONTAINER") return;
+        if (element.tagName === "math") return;
         delete element.dataset.look;
         const style = getComputedStyle(element);
         const { color, backgroundColor, backgroundImage, opacity } = style;

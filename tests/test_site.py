@@ -7,9 +7,10 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from bs4 import BeautifulSoup
 from docutils import nodes
+from fontTools.ttLib import TTFont
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from book._ext import explorers, face, publish
+from book._ext import explorers, face, mathematics, publish
 from embeddings_lib.assets import AssetError
 from tests.notebooks import ROOT
 
@@ -89,10 +90,57 @@ def test_no_markup_is_left_raw(pages):
             )
 
 
-def test_the_mathematics_is_served_from_the_site(site):
-    assert (site / "_static/mathjax/tex-chtml.js").stat().st_size > 500_000
-    fonts = list((site / "_static/mathjax/output/chtml/fonts/woff-v2").glob("*.woff"))
-    assert len(fonts) > 15
+def formula(tex: str) -> BeautifulSoup:
+    return BeautifulSoup(mathematics.mathml(tex, "inline"), "html.parser")
+
+
+@pytest.mark.parametrize(
+    ("tex", "spaces"),
+    [
+        (r"\sin a \cos b", ["0.1667em"] * 3),
+        (r"\ln(x)", ["0"]),
+        (r"\log_2 x", ["0.1667em"]),
+        (r"2 \cos^2 x", ["0.1667em"] * 2),
+    ],
+)
+def test_a_function_stands_off_its_neighbours_but_not_its_parenthesis(tex, spaces):
+    # U+2061 is the invisible sign between a function and what it is applied to.
+    apart = formula(tex).select("mspace, mo[rspace]")
+    assert [each.get("width") or each["rspace"] for each in apart] == spaces
+
+
+@pytest.mark.parametrize(
+    ("tex", "prefix"),
+    [("a - b", []), ("= -b", ["−"]), (r"\sigma(-s) - c", ["−"]), (r"-\ln -x", ["−"])],
+)
+def test_a_minus_without_a_left_side_is_a_sign(tex, prefix):
+    # At the start of a row a browser knows by itself.
+    assert [m.get_text() for m in formula(tex).select("mo[form=prefix]")] == prefix
+
+
+def test_a_word_in_a_formula_is_a_name():
+    assert formula(r"\frac{\text{turns} - \text{low}}{2}").select("mtext") == []
+    (text,) = formula(r"x \text{, but not } y").select("mtext")
+    assert text.get_text().split() == [",", "but", "not"]
+
+
+def test_aligned_equations_keep_their_columns_in_mathml():
+    tex = r"\begin{aligned} a &= b \\ &= c \end{aligned}"
+    rows = formula(tex).select("mtr")
+    assert [len(row.select("mtd")) for row in rows] == [2, 2]
+    assert "&" not in formula(tex).get_text()
+
+
+def test_the_font_of_the_formulas_has_their_signs(site, pages):
+    font = TTFont(site / "_static/maths.woff")
+    text = "".join(
+        sign.get_text() for page in pages.values() for sign in page.select("math *")
+    )
+    assert {"∑", "σ", "⊤"} <= set(text)
+    drawn = {"√"} | {character for character in text if character.isprintable()}
+    assert {ord(character) for character in drawn} <= set(font.getBestCmap())
+    assert "MATH" in font
+    assert (site / "_static/maths.woff").stat().st_size < 100_000
 
 
 def test_a_page_is_light(site, pages):

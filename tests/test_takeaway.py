@@ -10,7 +10,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 import embeddings_lib
-from book._ext import chapter_map, epub, library, pdf
+from book._ext import chapter_map, library, pdf
 from book._ext.chapters import chapters
 from tests.notebooks import ROOT
 
@@ -104,11 +104,3 @@ def test_without_a_browser_a_pdf_is_refused_and_nothing_is_written(monkeypatch):
     monkeypatch.setattr(pdf.shutil, "which", lambda name: None)
     with pytest.raises(SystemExit, match="needs Chromium or Chrome, because"):
         pdf.find_browser(str(ROOT / "no such browser"))
-
-
-def test_aligned_equations_keep_their_columns_in_mathml():
-    tex = r"\begin{aligned} a &= b \\ &= c \end{aligned}"
-    formula = BeautifulSoup(epub.mathml(tex, "block"), "html.parser")
-    rows = formula.select("mtr")
-    assert [len(row.select("mtd")) for row in rows] == [2, 2]
-    assert "&" not in formula.get_text()

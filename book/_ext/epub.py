@@ -1,4 +1,4 @@
-"""The ePub: the site's pages without its scripts and styles, mathematics as MathML."""
+"""The ePub: the site's pages without its scripts and styles."""
 
 import posixpath
 import re
@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from docutils import nodes
-from latex2mathml.converter import convert
 from sphinx.builders.epub3 import Epub3Builder
 
 import embeddings_lib
@@ -67,39 +66,14 @@ def close_tags(app, doctree, docname) -> None:
             raw.replace_self(nodes.raw("", text, format=raw["format"]))
 
 
-def mathml(tex: str, display: str) -> str:
-    # The converter knows `aligned` by its other name.
-    return convert(tex.replace("{aligned}", "{split}"), display=display)
-
-
-def inline(self, node) -> None:
-    self.body.append(mathml(node.astext(), "inline"))
-    raise nodes.SkipNode
-
-
-def block(self, node) -> None:
-    self.body.append(self.starttag(node, "div", "", CLASS="math"))
-    if node["number"]:
-        self.body.append(f'<span class="eqno">({node["number"]})</span>')
-    self.body.append(mathml(node.astext(), "block") + "</div>\n")
-    raise nodes.SkipNode
-
-
 def describe(app, config) -> None:
     config.version = config.release = embeddings_lib.__version__
     config.epub_cover = ("_static/cover.svg", "")
 
 
-def choose(app) -> None:
-    if app.builder.name == "epub":
-        app.config.html_math_renderer = "mathml"
-
-
 def setup(app) -> dict:
     app.add_builder(Epub, override=True)
-    app.add_html_math_renderer("mathml", (inline, None), (block, None))
     app.connect("config-inited", describe)
-    app.connect("builder-inited", choose, priority=0)
     app.connect("doctree-resolved", close_tags, priority=900)
     app.connect("html-page-context", keep_styles, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from fontTools import subset
+from fontTools.ttLib import TTFont
 
 # What it takes out of the font is no news to who builds a book.
 logging.getLogger(subset.__name__).setLevel(logging.WARNING)
@@ -41,17 +42,23 @@ def used(site: Path) -> set[int]:
     return places | {int(place, 16) for place in FAMILY.findall(style)}
 
 
+def part_of(path: Path, places: set[int]) -> TTFont:
+    """A font of these characters alone."""
+    options = subset.Options(layout_features=[])
+    font = subset.load_font(path, options)
+    choice = subset.Subsetter(options)
+    choice.populate(unicodes=places)
+    choice.subset(font)
+    font.flavor = "woff"
+    return font
+
+
 def make_font(app, exception) -> None:
     if exception or app.builder.name != "html":
         return
     static = Path(app.outdir, "_static")
     whole = static / "vendor/fontawesome/webfonts/fa-solid-900.ttf"
-    options = subset.Options(flavor="woff", layout_features=[])
-    font = subset.load_font(whole, options)
-    choice = subset.Subsetter(options)
-    choice.populate(unicodes=used(static.parent))
-    choice.subset(font)
-    subset.save_font(font, static / "icons.woff", options)
+    part_of(whole, used(static.parent)).save(static / "icons.woff")
 
 
 def setup(app) -> dict:

@@ -50,13 +50,9 @@ def title(page: BeautifulSoup) -> str:
 
 
 def styles(pages: Iterable[BeautifulSoup]) -> str:
-    """The styles of all pages, and the settings of their mathematics, each once."""
-    parts = {}
-    for page in pages:
-        for part in page.select("link[rel=stylesheet], script"):
-            if part.name == "link" or "window.MathJax" in (part.string or ""):
-                parts[str(part)] = None
-    return "".join(parts)
+    """The styles of all pages, each once."""
+    links = (page.select("link[rel=stylesheet]") for page in pages)
+    return "".join(dict.fromkeys(str(link) for each in links for link in each))
 
 
 def article(page: BeautifulSoup, docname: str, site: Path, docnames: set[str]) -> str:
@@ -87,8 +83,7 @@ class Book:
         self.parts = contents(toc)
         names = [name for _, names in self.parts for name in names]
         pages = {name: read(site / f"{name}.html") for name in names}
-        mathjax = (site / "_static/mathjax/tex-chtml.js").as_uri()
-        self.head = styles(pages.values()) + f'<script defer src="{mathjax}"></script>'
+        self.head = styles(pages.values())
         self.titles = {name: title(page) for name, page in pages.items()}
         self.articles = {
             name: article(page, name, site, set(names)) for name, page in pages.items()
@@ -136,7 +131,7 @@ def print_page(browser: Browser, content: str, folder: Path) -> Path:
     page = browser.new_context(color_scheme="light").new_page()
     page.set_default_timeout(PATIENCE)
     page.goto(source.as_uri(), wait_until="load")
-    page.evaluate("() => MathJax.startup.promise.then(() => document.fonts.ready)")
+    page.evaluate("() => document.fonts.ready.then(() => null)")
     page.pdf(
         path=printed,
         prefer_css_page_size=True,

@@ -53,7 +53,10 @@ MODULES = sorted(
 # A change that takes so much longer than none has no end.
 TIMES = 5
 SECONDS = 60
-SLOW = ("browser", "site", "notebooks", "mutants", "sharding", "show", "benchmarks")
+SLOW = (
+    *("benchmarks", "browser", "launch", "mutants", "notebooks", "sharding", "show"),
+    *("site", "takeaway"),
+)
 NEAREST = {
     "device": ["test_package.py"],
     "lookup": ["test_token_table.py", "test_learned.py"],

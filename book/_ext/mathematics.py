@@ -1,0 +1,123 @@
+"""Formulas as MathML, which browsers draw and screen readers read without a script, and
+the font of the signs that they use.
+"""
+
+import re
+import unicodedata
+from importlib.metadata import files
+from pathlib import Path
+
+from bs4 import BeautifulSoup
+from docutils import nodes
+from fontTools.ttLib import TTFont
+from latex2mathml.converter import convert
+from sphinx.locale import _
+
+from book._ext.icons import part_of
+
+FONT = "STIXTwoMath-Regular.ttf"  # ziamath brings it along
+# A browser draws a letter x that stands alone as its italic sign.
+ITALIC = {
+    unicodedata.normalize("NFKC", sign): sign
+    for sign in ["\N{PLANCK CONSTANT}", *map(chr, range(0x1D434, 0x1D7CC))]
+    if "MATHEMATICAL ITALIC" in unicodedata.name(sign, "") or sign == "ℎ"
+}
+
+
+ROOT = "√"  # drawn, though no text of a formula has it
+FUNCTIONS = {"cos", "exp", "ln", "log", "max", "min", "sin"}
+OPENING = set("([{,;=<>≤≥≈≠∈→+−·×/")
+THIN = "0.1667em"
+
+
+def mathml(tex: str, display: str) -> str:
+    # The converter knows `aligned` by its other name.
+    formula = convert(tex.replace("{aligned}", "{split}"), display=display)
+    return str(spaced(BeautifulSoup(formula, "html.parser")))
+
+
+def spaced(formula: BeautifulSoup) -> BeautifulSoup:
+    """The formula with the spaces that TeX gives to signs and to names of functions."""
+    for word in formula.find_all("mtext", string=re.compile(r"^\w\w+$")):
+        word.name = "mi"  # signs beside a text would count as part of it
+    for operator in formula.find_all("mo"):
+        sign, before = operator.get_text(), operator.find_previous_sibling()
+        if sign == "/":
+            operator.attrs |= {"lspace": "0", "rspace": "0"}
+        elif sign == "‖":
+            operator.attrs |= {"lspace": "0", "rspace": "0", "stretchy": "false"}
+        elif sign == "−" and before and (before.get_text() in OPENING | FUNCTIONS):
+            operator["form"] = "prefix"
+    for function in formula.find_all("mi", string=FUNCTIONS):
+        while function.parent.name.startswith(("msu", "mund")):
+            function = function.parent
+        before, after = function.find_previous_sibling(), function.find_next_sibling()
+        if before and before.name != "mo":
+            function.insert_before(formula.new_tag("mspace", width=THIN))
+        if after:
+            applied = formula.new_tag("mo", lspace="0", rspace="0")
+            applied.string = "\N{FUNCTION APPLICATION}"
+            if after.name != "mo":
+                applied["rspace"] = THIN
+            function.insert_after(applied)
+    return formula
+
+
+def inline(self, node) -> None:
+    self.body.append(self.starttag(node, "span", "", CLASS="math"))
+    self.body.append(mathml(node.astext(), "inline") + "</span>")
+    raise nodes.SkipNode
+
+
+def block(self, node) -> None:
+    self.body.append(self.starttag(node, "div", "", CLASS="math"))
+    if node["number"]:
+        self.body.append(f'<span class="eqno">({node["number"]})')
+        self.add_permalink_ref(node, _("Link to this equation"))
+        self.body.append("</span>")
+    self.body.append(f"<div>{mathml(node.astext(), 'block')}</div></div>\n")
+    raise nodes.SkipNode
+
+
+def signs(site: Path) -> set[int]:
+    """The characters in the formulas of all pages, upright and as drawn."""
+    pages = (path.read_text("utf-8") for path in site.rglob("*.html"))
+    used = {
+        character
+        for page in pages
+        if "<math" in page
+        for formula in BeautifulSoup(page, "lxml").find_all("math")
+        for character in formula.get_text()
+    }
+    used.add(ROOT)
+    return {ord(sign) for each in used for sign in (each, ITALIC.get(each, each))}
+
+
+def narrow_roots(font: TTFont) -> None:
+    """Make tall roots as narrow as the usual: a browser keeps room for the widest."""
+    root = font.getBestCmap()[ord(ROOT)]
+    variants = font["MATH"].table.MathVariants
+    place = variants.VertGlyphCoverage.glyphs.index(root)
+    taller = variants.VertGlyphConstruction[place]
+    names = {record.VariantGlyph for record in taller.MathGlyphVariantRecord}
+    names |= {part.glyph for part in taller.GlyphAssembly.PartRecords}
+    width, _ = font["hmtx"][root]
+    for name in names:
+        before, bearing = font["hmtx"][name]
+        font["glyf"][name].coordinates.scale((width / before, 1))
+        font["hmtx"][name] = width, round(bearing * width / before)
+
+
+def make_font(app, exception) -> None:
+    if exception or app.builder.name != "html":
+        return
+    (whole,) = (file.locate() for file in files("ziamath") if file.name == FONT)
+    font = part_of(whole, signs(Path(app.outdir)))
+    narrow_roots(font)
+    font.save(Path(app.outdir, "_static/maths.woff"))
+
+
+def setup(app) -> dict:
+    app.add_html_math_renderer("mathml", (inline, None), (block, None))
+    app.connect("build-finished", make_font)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
