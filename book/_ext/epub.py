@@ -9,8 +9,11 @@ from docutils import nodes
 from sphinx.builders.epub3 import Epub3Builder
 
 import embeddings_lib
+from book._ext import mathematics
 
-STATIC = {"cover.svg", "epub.css", "file.png", "pygments.css", "reader.css"}
+STATIC = {
+    *("cover.svg", "epub.css", "file.png", "maths.css", "pygments.css", "reader.css")
+}
 UNCLOSED = re.compile(r"<(br|hr|img|input)\b([^>]*?)\s*/?>")
 
 
@@ -28,6 +31,7 @@ class Epub(Epub3Builder):
                 shutil.rmtree(file)
             elif file.name not in STATIC:
                 file.unlink()
+        mathematics.save_font(Path(self.outdir))
         super().build_content()
         self.declare_properties()
 

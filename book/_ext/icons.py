@@ -44,7 +44,7 @@ def used(site: Path) -> set[int]:
 
 def part_of(path: Path, places: set[int]) -> TTFont:
     """A font of these characters alone."""
-    options = subset.Options(layout_features=[])
+    options = subset.Options(layout_features=[], name_IDs=["*"])  # with its licence
     font = subset.load_font(path, options)
     choice = subset.Subsetter(options)
     choice.populate(unicodes=places)

@@ -81,7 +81,7 @@ def block(self, node) -> None:
 
 def signs(site: Path) -> set[int]:
     """The characters in the formulas of all pages, upright and as drawn."""
-    pages = (path.read_text("utf-8") for path in site.rglob("*.html"))
+    pages = (path.read_text("utf-8") for path in site.rglob("*.*html"))
     used = {
         character
         for page in pages
@@ -108,16 +108,19 @@ def narrow_roots(font: TTFont) -> None:
         font["hmtx"][name] = width, round(bearing * width / before)
 
 
-def make_font(app, exception) -> None:
-    if exception or app.builder.name != "html":
-        return
+def save_font(site: Path) -> None:
     (whole,) = (file.locate() for file in files("ziamath") if file.name == FONT)
-    font = part_of(whole, signs(Path(app.outdir)))
+    font = part_of(whole, signs(site))
     narrow_roots(font)
-    font.save(Path(app.outdir, "_static/maths.woff"))
+    font.save(site / "_static/maths.woff")
+
+
+def finish(app, exception) -> None:
+    if not exception and app.builder.name == "html":
+        save_font(Path(app.outdir))
 
 
 def setup(app) -> dict:
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
-    app.connect("build-finished", make_font)
+    app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
