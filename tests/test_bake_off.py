@@ -90,6 +90,8 @@ def test_the_second_layer_of_the_variant_has_no_positions():
 def test_a_quarter_of_each_head_turns():
     assert model_with("RoPE, quarter", **sizes, seed=0).rotary.rotary_dim == 2
     assert model_with("RoPE", **sizes, seed=0).rotary.rotary_dim == 8
+    wide = model_with("RoPE, quarter", **sizes, seed=0, embed_dim=64)
+    assert wide.rotary.rotary_dim == 4
 
 
 def test_an_unknown_scheme_is_refused():
@@ -114,6 +116,19 @@ def test_letters_follow_with_their_chances():
     seen = counts.sum(dim=-1)
     spread = (text.chances * (1 - text.chances) / seen[..., None]).sqrt()
     assert ((shares - text.chances).abs() < 5 * spread + 1e-3).all()
+
+
+def test_a_text_starts_with_two_random_letters():
+    ids = MarkovText(letters=3).sample(9000, 3, generator())
+    counts = torch.bincount(ids[:, 0] * 3 + ids[:, 1], minlength=9)
+    assert ((counts - 1000).abs() < 5 * 1000**0.5).all()
+
+
+def test_a_seed_stands_for_the_same_chances_always():
+    """Stored runs name their texts by the seed. A sixth power makes them uneven."""
+    uniform = torch.tensor([0.496257, 0.768222, 0.088477])  # PyTorch's first, seed 0
+    expected = uniform**6 / (uniform**6).sum()
+    assert_close(MarkovText(letters=3).chances[0, 0], expected, rtol=1e-4, atol=0)
 
 
 def test_no_model_beats_the_surprises():

@@ -111,6 +111,25 @@ def test_entangled_is_the_share_of_values_told_by_the_familys_own_cues(entangled
     assert abs(own / total - entangled) <= 5 * spread
 
 
+def test_each_value_of_a_family_has_four_cues_of_its_own(world):
+    for cues in world.own_cues.values():
+        assert len(set(cues)) == 4
+        assert set(cues) <= set(TOPICS)
+
+
+def test_a_seed_stands_for_the_same_facts_always():
+    """The chapters tell them."""
+    topics = World().topics
+    assert topics["monday"] == ["ice", "lock", "mud"]
+    assert topics["france"] == ["iron", "brush", "needle", "cotton"]
+    assert World().own_cues["go", "past"] == ["feather", "song", "meadow", "bowl"]
+
+
+def test_one_sentence_is_the_first_of_more(world):
+    (alone,) = world.sentences(1, seed=3)
+    assert len(alone.split()) == 8
+
+
 def test_facts_and_sentences_have_seeds_of_their_own():
     assert World(1).topics == World(1).topics != World(2).topics
     assert World(1).sentences(9, seed=1) == World(1).sentences(9, seed=1)

@@ -35,6 +35,10 @@ def test_one_token_at_a_time_equals_the_full_pass(seed):
     assert_close(torch.cat(steps), positions.span(CONTEXT), rtol=0, atol=0)
 
 
+def test_one_column_or_no_spread_is_a_table_too():
+    assert LearnedPositions(3, 1, std=0.0).span(2).tolist() == [[0.0], [0.0]]
+
+
 def test_a_span_is_a_view_of_the_table():
     positions = table()
     assert positions.span(3, 2).data_ptr() == positions.weight[2].data_ptr()

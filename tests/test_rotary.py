@@ -137,9 +137,11 @@ def test_a_long_text_is_turned_slab_by_slab(layout, inplace, dtype, atol):
     q = normal(0, 2, 700, 8, 64, dtype=dtype)
     positions = torch.stack([torch.arange(700), torch.arange(5000, 5700)])
     exact = rotate(q.double(), angles_of(positions, 64), layout=layout)
+    before = q.clone()
     turned, _ = rotary(q, q.clone(), positions, inplace=inplace)
     assert_close(turned.double(), exact, rtol=0, atol=atol)
     assert (turned is q) == inplace
+    assert inplace or torch.equal(q, before)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -153,6 +155,31 @@ def test_a_part_of_one_projection_need_not_be_contiguous(layout):
     assert_close(rotary(*by_heads), expected)
     every_other = torch.stack([q, k], dim=-1)
     assert_close(rotary(every_other[..., 0], every_other[..., 1]), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("size", "stride", "start"),
+    [
+        ((3, 1, 4), (1, 1, 0), 0),  # one number, seen as four
+        ((5, 1, 2), (3, 3, 1), 0),  # pairs that start at odd places
+        ((1, 1, 2), (0, 0, 1), 1),
+    ],
+)
+def test_any_strides_will_do(layout, size, stride, start):
+    rotary, numbers = RotaryPositions(size[-1], layout=layout), normal(0, 20)
+    view = numbers.as_strided(size, stride, start)
+    expected = rotary(view.contiguous(), view.contiguous(), offset=7)
+    assert_close(rotary(view, view, offset=7), expected)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_one_token_of_many_texts_is_turned_as_in_one(layout, dtype):
+    rotary = RotaryPositions(64, layout=layout)
+    q = normal(0, 4096, 1, 2, 64, dtype=dtype)
+    turned, _ = rotary(q, q.clone(), offset=9)
+    assert_close(turned[7], rotary(q[7], q[7].clone(), offset=9)[0])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -204,6 +231,8 @@ def test_function_transforms_go_through(layout):
     assert_close(rows, rotary(x, x)[0])
     _, tangent = torch.func.jvp(lambda q: rotary(q, q)[0], (x,), (x,))
     assert_close(tangent, rotary(x, x)[0])  # a rotation is linear
+    bend = torch.func.hessian(lambda q: (rotary(q, q)[0] ** 2).sum() / 2)(x[0])
+    assert_close(bend.reshape(12, 12), torch.eye(12))  # and keeps lengths
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -439,7 +468,7 @@ def test_an_unknown_layout_is_refused():
 
 def test_more_angles_than_pairs_are_refused():
     with pytest.raises(ValueError, match="got 3 angles for 4 features"):
-        rotate(torch.ones(1, 1, 4), torch.ones(1, 3))
+        rotate(torch.ones(1, 2, 1, 4), torch.ones(1, 2, 3))
 
 
 def test_rows_that_are_no_whole_heads_are_refused():

@@ -91,6 +91,18 @@ def test_rates_are_those_of_transformers(config, head_dim):
     assert rotary.waves.radius == pytest.approx(attention_factor, rel=1e-12)
 
 
+def test_yarn_counts_two_numbers_a_pair_where_even_the_last_turns():
+    """In 10,000,000 tokens the third pair of a head of four would make a turn."""
+    config = YARN | {
+        "original_max_position_embeddings": 10**7,
+        "beta_fast": 1e6,
+        "beta_slow": 1.0,
+    }
+    _, (rates, _) = theirs(config, 4)
+    ours = rotary_from_config(config, 4).waves.rates
+    assert_close(ours, rates.double(), rtol=2e-6, atol=0)
+
+
 @pytest.mark.parametrize("seq", [1, 2048, 2049, 5000, 32_768])
 def test_dynamic_rates_are_those_of_transformers_at_every_length(seq):
     config = {"rope_type": "dynamic", "rope_theta": 10_000.0, "factor": 4.0}
@@ -250,12 +262,12 @@ def test_one_pair_has_no_slowest_and_fastest(rule):
     ("config", "message"),
     [
         ({"rope_type": "longer"}, "got 'longer', and known are default, linear, dyn"),
-        ({"rope_type": "linear"}, "got none: add factor"),
+        ({"rope_type": "linear"}, "the keys: factor, because .* got none: add factor"),
         (YARN | {"original_max_position_embeddings": None}, "add original_max_pos"),
         ({"rope_type": "llama3", "factor": 8.0}, "add original_max_position_embedd"),
         ({"rope_type": "dynamic", "factor": 8.0}, "add original_max_.*, seq"),
         (LLAMA_31 | {"facter": 8.0}, "drop facter"),
-        ({"rope_type": "default", "factor": 8.0}, "drop factor"),
+        ({"rope_type": "default", "factor": 8.0}, "the keys: none, .* drop factor"),
     ],
 )
 def test_a_configuration_that_cannot_be_read_is_refused(config, message):

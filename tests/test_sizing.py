@@ -157,6 +157,28 @@ def test_the_model_that_transformers_takes_by_default(name):
     assert config.vocab_size in (shape.vocab_size, 256_000)
 
 
+# Brown et al. 2020, table 2.1: n_layers, d_model and n_heads.
+GPT3 = {
+    "GPT-3 125M": (12, 768, 12),
+    "GPT-3 350M": (24, 1024, 16),
+    "GPT-3 760M": (24, 1536, 16),
+    "GPT-3 1.3B": (24, 2048, 24),
+    "GPT-3 2.7B": (32, 2560, 32),
+    "GPT-3 6.7B": (32, 4096, 32),
+    "GPT-3 13B": (40, 5140, 40),
+    "GPT-3 175B": (96, 12288, 96),
+}
+
+
+@pytest.mark.parametrize("name", GPT3)
+def test_gpt3_is_as_in_its_table_but_for_two_slips(name):
+    """5,140 is no multiple of 40, and 24 heads of 128 are wider than 2,048."""
+    slips = {"GPT-3 13B": (40, 5120, 40), "GPT-3 1.3B": (24, 2048, 16)}
+    shape = published_shape(name)
+    found = (shape.layers, shape.embed_dim, shape.heads)
+    assert found == slips.get(name, GPT3[name])
+
+
 def test_gpt2s_smallest_model_part_by_part():
     assert published_shape("GPT-2 124M").parameters() == {
         "token table": 38_597_376,
@@ -270,6 +292,8 @@ def test_fewer_key_heads_save_parameters_and_cache_but_no_products(shape):
         for a in (one, all_heads)
     ]
     assert caches[1] == shape.heads * caches[0]
+    keys_and_values = 2 * 9 * shape.widths()[0] // shape.heads
+    assert caches[0] == shape.layers * keys_and_values * bytes_per_number("float32")
 
 
 @given(shapes(), st.sampled_from(list(BYTES)))

@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -185,6 +186,20 @@ def test_training_depends_on_its_generator_alone():
     assert not torch.equal(trained(2), first)
 
 
+def test_the_rate_falls_to_0_in_equal_steps():
+    model, tables = a_model(), []
+    options = {"window": 1, "steps": 50, "generator": torch.Generator().manual_seed(0)}
+    tables.append(model.words.weight.detach().clone())
+    train_skipgram(
+        model,
+        text((9, 4, 0)),
+        after_step=lambda _: tables.append(model.words.weight.detach().clone()),
+        **options,
+    )
+    moved = [(b - a).abs().max() for a, b in itertools.pairwise(tables)]
+    assert moved[-1] < 0.05 * moved[0]
+
+
 def test_every_step_is_told():
     told, model, generator = [], a_model(), torch.Generator().manual_seed(0)
     options = {"window": 1, "steps": 4, "generator": generator}
@@ -203,9 +218,15 @@ def test_an_id_outside_the_vocabulary_is_refused(wrong):
         cooccurrences(torch.tensor([[0, wrong]]), VOCAB, window=1)
 
 
-@pytest.mark.parametrize("counts", [torch.zeros(2, 2).long(), torch.tensor([[3, -1]])])
-def test_counts_that_are_none_are_refused(counts):
-    with pytest.raises(ValueError, match="counts must be 0 or more, and not all 0"):
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        (torch.zeros(2, 2).long(), "got 0 below 0, and a sum of 0"),
+        (torch.tensor([[3, 0, 1, -1]]), "got 1 below 0, and a sum of 3"),
+    ],
+)
+def test_counts_that_are_none_are_refused(counts, told):
+    with pytest.raises(ValueError, match=f"counts must be 0 or more.* {told}"):
         positive_pmi(counts)
 
 

@@ -1,6 +1,9 @@
+import re
+
 import pytest
 import torch
 import torch.nn.functional as F
+import transformers
 from torch.testing import assert_close
 
 from embeddings_lib import (
@@ -100,6 +103,54 @@ def test_without_positions_a_set_of_earlier_tokens_is_read_by_one_layer():
         difference = (lm(tokens)[0, -1] - lm(shuffled)[0, -1]).abs().max()
         blind = scheme in ("none", "bias")  # this bias is the same for every key
         assert (difference < 1e-9) == blind, scheme
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_a_text_is_read_alone_whatever_the_batch(scheme):
+    lm, tokens = model(scheme), text(2, 3, 6)
+    assert_close(lm(tokens)[1, 2], lm(tokens[1, 2]))
+
+
+# The name of a weight in transformers' GPT-2 -> in ours.
+GPT2_NAMES = {
+    "transformer.wte": "inputs.token_table",
+    "transformer.wpe": "inputs.positions",
+    "transformer.h": "blocks",
+    "transformer.ln_f": "norm",
+    "lm_head": "head",
+    "attn.c_attn": "qkv",
+    "attn.c_proj": "out",
+    "mlp.c_fc": "up",
+    "mlp.c_proj": "down",
+    "ln_1": "norm_1",
+    "ln_2": "norm_2",
+}
+
+
+def test_with_learned_positions_it_is_gpt2():
+    theirs = transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=VOCAB,
+            n_positions=12,
+            n_embd=DIM,
+            n_layer=2,
+            n_head=HEADS,
+            activation_function="gelu",
+        )
+    ).eval()
+    weights = {}
+    for name, weight in theirs.state_dict().items():
+        ours = re.sub("|".join(GPT2_NAMES), lambda match: GPT2_NAMES[match[0]], name)
+        weights[ours] = weight.T if "c_" in name and weight.ndim == 2 else weight
+    lm = model("learned", layers=2)
+    lm.load_state_dict(weights)
+    tokens = text(3, 9)
+    assert_close(lm(tokens), theirs(tokens).logits, rtol=1e-4, atol=1e-5)
+
+
+def test_one_head_is_a_model_too():
+    lm = TinyLM(InputEmbedding(TokenEmbedding(VOCAB, DIM)), heads=1)
+    assert lm(text(2, 3)).shape == (2, 3, VOCAB)
 
 
 def test_heads_that_do_not_divide_the_features_are_refused():

@@ -31,6 +31,10 @@ def test_a_lookup_is_the_product_with_one_hot_rows(shape, seed):
     assert_close(table(ids), one_hot @ table.weight, rtol=0, atol=0)
 
 
+def test_one_column_is_a_table_too():
+    assert TokenEmbedding(3, 1)(torch.tensor([2])).shape == (1, 1)
+
+
 @given(shapes, seeds)
 def test_its_gradient_adds_up_where_a_token_repeats_and_is_zero_elsewhere(shape, seed):
     table, ids = table_and_ids(shape, seed)

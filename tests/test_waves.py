@@ -1,4 +1,5 @@
 import copy
+import math
 import pickle
 
 import mpmath
@@ -25,6 +26,12 @@ def test_rates_fall_from_1_by_one_factor_to_nearly_1_over_base(dim, base):
     ratios = rates[1:] / rates[:-1]
     assert_close(ratios, torch.full_like(ratios, base ** (-2 / dim)))
     assert_close(rates[-1].item() * base ** (-2 / dim), 1 / base)
+
+
+@pytest.mark.parametrize("base", [1.0, 0.5, 0.0, -2.0, math.inf, math.nan])
+def test_a_base_by_which_no_wave_is_slower_is_refused(base):
+    with pytest.raises(ValueError, match=f"base must be above 1.* got {base}"):
+        wave_rates(4, base)
 
 
 def exact(position, rate, start=0.0):

@@ -3,11 +3,13 @@
 python -m tests.benchmarks.mutation                     # every module: hours
 python -m tests.benchmarks.mutation waves rotary        # some modules
 python -m tests.benchmarks.mutation --sample 40         # 40 changes of each, at random
+python -m tests.benchmarks.mutation --survivors         # those that passed the last run
 
-A change swaps + and -, < and <=, a number and its neighbour, and the like. The tests of
-its module run first, and if they pass, all others that name something of the module. A
-change that all of them pass is a survivor: a test is missing, or the change is none.
-What was found for a module is kept as soon as it is complete.
+A change swaps + and -, < and <=, a number and its neighbour, and the like. The tests
+and examples of its module run first, and if they pass, all other tests that name
+something of the module. A change that all of them pass is a survivor: a test is
+missing, or the change is none. What was found for a module is kept as soon as it is
+complete. `--survivors` is for a library that is as it was, with tests that are not.
 """
 
 import argparse
@@ -53,6 +55,7 @@ MODULES = sorted(
 # A change that takes so much longer than none has no end.
 TIMES = 5
 SECONDS = 60
+KEPT = RESULTS / "mutation.json"
 SLOW = (
     *("benchmarks", "browser", "launch", "mutants", "notebooks", "sharding", "show"),
     *("site", "takeaway"),
@@ -78,6 +81,11 @@ class Change:
     module: str
     operator: str
     text: str
+
+    @property
+    def sign(self) -> list[str]:
+        """What tells it from the other changes of its module."""
+        return [self.operator, *self.lines]
 
     @property
     def lines(self) -> list[str]:
@@ -136,7 +144,10 @@ def outcome(change: Change, limit: int = 600) -> str:
     with tempfile.TemporaryDirectory() as folder, _silence():
         change.plant(Path(folder))
         signal.alarm(limit)
-        failed = mutants.verdict(Path(folder), tests_of(change.module), SHAPES) != 0
+        examples = str(Path(folder, "embeddings_lib", f"{change.module}.py"))
+        own, *others = tests_of(change.module)
+        tests = [own, examples, *others]
+        failed = mutants.verdict(Path(folder), tests, SHAPES, "--doctest-modules") != 0
         if not signal.alarm(0):
             return "endless"
     return "killed" if failed else "survived"
@@ -198,37 +209,45 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", metavar="module", help=", ".join(MODULES))
     parser.add_argument("--sample", type=int, help="so many changes of each module")
+    parser.add_argument("--survivors", action="store_true", help="of the last run")
     wanted = parser.parse_args()
     if strange := set(wanted.modules) - set(MODULES):
         parser.error(f"modules must be some of {', '.join(MODULES)}; got {strange}")
     mutants.register_profile()
     preload()
-    modules = wanted.modules or MODULES
+    modules = wanted.modules or list(kept() if wanted.survivors else MODULES)
     # A process for each change, as a change may leave anything behind.
     fork = multiprocessing.get_context("fork")
     with fork.Pool(os.cpu_count(), maxtasksperchild=1) as pool:
         durations = pool.map(seconds_unchanged, modules, chunksize=1)
         for module, duration in zip(modules, durations, strict=True):
-            chosen = every = changes(module)
-            if wanted.sample:
-                chosen = random.Random(0).sample(every, min(wanted.sample, len(every)))
+            every = changes(module)
+            before = kept()[module] if wanted.survivors else None
+            if before:
+                every = [each for each in every if each.sign in before["survivors"]]
+            size = min(wanted.sample or len(every), len(every))
+            chosen = random.Random(0).sample(every, size)
             timed = functools.partial(trial, limit=round(SECONDS + TIMES * duration))
             trials = pool.imap_unordered(timed, chosen)
-            progress = tqdm(trials, module, total=len(chosen), disable=None)
-            store(module, list(progress), of=len(every))
+            found = list(tqdm(trials, module, total=len(chosen), disable=None))
+            store(module, found, before)
 
 
-def store(module: str, trials: list[tuple[Change, str]], of: int) -> None:
-    """Keep what was found for this module, beside what was found for others."""
-    path = RESULTS / "mutation.json"
-    kept = json.loads(path.read_text()) if path.exists() else {}
+def kept() -> dict[str, dict]:
+    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+
+
+def store(module: str, trials: list[tuple[Change, str]], before: dict | None) -> None:
+    """Keep what was found for this module, with what was killed before."""
     ends = Counter(end for _, end in trials)
-    survivors = sorted([c.operator, *c.lines] for c, end in trials if end == "survived")
-    kept[module] = {"of": of, **ends, "survivors": survivors}
+    if before:
+        ends += Counter(before["ends"] | {"survived": 0})
+    survivors = sorted(change.sign for change, end in trials if end == "survived")
+    result = {"changes": len(changes(module)), "ends": ends, "survivors": survivors}
     print(f"{module:14}{dict(ends)}", flush=True)
     for _, *lines in survivors:
         print(*lines, sep="\n", flush=True)
-    keep(path, dict(sorted(kept.items())))
+    keep(KEPT, dict(sorted((kept() | {module: result}).items())))
 
 
 if __name__ == "__main__":
