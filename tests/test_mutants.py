@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests import notebooks
+from tests.benchmarks.goals import RESULTS
 from tests.mutants import MUTANTS, Mutant
 
 (CHAPTER,) = (path for path in notebooks.CHAPTERS if "bug_museum" in path.stem)
@@ -43,6 +44,17 @@ def test_every_exhibit_that_the_library_could_have_is_planted():
     planted = {mutant.exhibit for mutant in MUTANTS.values()}
     assert exhibits - planted == NOWHERE
     assert planted - exhibits == {"exercise 1", "exercise 3"}
+
+
+def test_the_guide_tells_what_the_last_run_of_small_changes_found():
+    kept = json.loads((RESULTS / "mutation.json").read_text()).values()
+    made = sum(module["changes"] for module in kept)
+    passed = sum(len(module["survivors"]) for module in kept)
+    assert passed == sum(module["ends"].get("survived", 0) for module in kept)
+    assert made == sum(sum(module["ends"].values()) for module in kept)
+    noticed = f"Of {made:,} changes, the tests notice {made - passed:,}, which is "
+    share = f"{100 * (1 - passed / made):.1f} %. The other {passed} "
+    assert noticed + share in (notebooks.ROOT / "CONTRIBUTING.md").read_text("utf-8")
 
 
 @pytest.mark.parametrize(("old", "times"), [("no such text", 0), ("return", 3)])

@@ -84,15 +84,12 @@ class Change:
 
     @property
     def sign(self) -> list[str]:
-        """What tells it from the other changes of its module."""
-        return [self.operator, *self.lines]
-
-    @property
-    def lines(self) -> list[str]:
-        """The lines taken out and put in."""
-        before = source_of(self.module)
-        marked = difflib.ndiff(before.splitlines(), self.text.splitlines())
-        return [line for line in marked if line[:2] in ("- ", "+ ")]
+        """What tells it from others: what was done, in which line, old and new."""
+        before, after = source_of(self.module).splitlines(), self.text.splitlines()
+        marked = list(difflib.ndiff(before, after))
+        place = next(i for i, line in enumerate(marked, 1) if line[0] != " ")
+        changed = [line for line in marked if line[:2] in ("- ", "+ ")]
+        return [f"{self.operator}, line {place}", *changed]
 
     def plant(self, folder: Path) -> None:
         shutil.copytree(ROOT / "embeddings_lib", folder / "embeddings_lib")
@@ -119,7 +116,7 @@ def changes(module: str) -> list[Change]:
             if text is None:
                 break
             change = Change(module, kind, text)
-            if not any(KEYWORDS_ONLY.search(line) for line in change.lines):
+            if not any(KEYWORDS_ONLY.search(line) for line in change.sign[1:]):
                 found.setdefault(text, change)
     return list(found.values())
 
@@ -159,7 +156,11 @@ def _stop(*_):
 
 @contextlib.contextmanager
 def _silence():
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+    with (
+        open(os.devnull, "w") as nowhere,
+        contextlib.redirect_stdout(nowhere),
+        contextlib.redirect_stderr(nowhere),
+    ):
         yield
 
 
