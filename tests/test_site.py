@@ -124,6 +124,12 @@ def test_a_word_in_a_formula_is_a_name():
     assert text.get_text().split() == [",", "but", "not"]
 
 
+@pytest.mark.parametrize("tex", [r"\sinn a", r"\frac{1", r"\left( x", "x_"])
+def test_a_formula_that_cannot_be_read_is_named(tex):
+    with pytest.raises(ValueError, match=re.escape(f"got {tex!r}: check its commands")):
+        formula(tex)
+
+
 def test_aligned_equations_keep_their_columns_in_mathml():
     tex = r"\begin{aligned} a &= b \\ &= c \end{aligned}"
     rows = formula(tex).select("mtr")

@@ -23,17 +23,34 @@ ITALIC = {
     if "MATHEMATICAL ITALIC" in unicodedata.name(sign, "") or sign == "ℎ"
 }
 
-
 ROOT = "√"  # drawn, though no text of a formula has it
 FUNCTIONS = {"cos", "exp", "ln", "log", "max", "min", "sin"}
 OPENING = set("([{,;=<>≤≥≈≠∈→+−·×/")
+PARTS = {"mfrac": 2, "msub": 2, "msup": 2, "msubsup": 3}
 THIN = "0.1667em"
 
 
 def mathml(tex: str, display: str) -> str:
     # The converter knows `aligned` by its other name.
-    formula = convert(tex.replace("{aligned}", "{split}"), display=display)
-    return str(spaced(BeautifulSoup(formula, "html.parser")))
+    known = tex.replace("{aligned}", "{split}")
+    try:
+        formula = BeautifulSoup(convert(known, display=display), "html.parser")
+    except Exception:
+        formula = None
+    if formula is None or incomplete(formula):
+        raise ValueError(
+            "a formula must be TeX that latex2mathml can read, because browsers draw "
+            f"what it makes; got {tex!r}: check its commands and braces"
+        )
+    return str(spaced(formula))
+
+
+def incomplete(formula: BeautifulSoup) -> bool:
+    """Whether a command, or a part of a fraction or an index, was not understood."""
+    return "\\" in formula.get_text() or any(
+        len(part.find_all(recursive=False)) != PARTS[part.name]
+        for part in formula.find_all(list(PARTS))
+    )
 
 
 def spaced(formula: BeautifulSoup) -> BeautifulSoup:
