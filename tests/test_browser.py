@@ -10,14 +10,17 @@ import re
 import shutil
 from itertools import pairwise, product
 
+import pikepdf
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from playwright.sync_api import expect
+from sphinx_external_toc.parsing import parse_toc_data
 from torch.testing import assert_close
 from transformers.models.llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from book._ext import explorers
+from book._ext import explorers, pdf
 from embeddings_lib.analogy import WordVectors
 from embeddings_lib.rotary import RotaryPositions
 from embeddings_lib.show import COLOURS, show_tokens
@@ -537,3 +540,30 @@ def test_an_unknown_word_is_explained(tab):
     visit.enter(word=" Monday ")
     assert visit.sentence.startswith("Nearest to")
     assert answers(visit, 1)[0][0] == "tuesday"
+
+
+def test_the_printed_book_has_numbers_formulas_and_its_own_links(
+    browser, site, tmp_path
+):
+    chapter = "chapters/06_sinusoidal_positions"
+    part = {"caption": "Where am I?", "chapters": [{"file": chapter}]}
+    toc = {"format": "jb-book", "root": "book/intro", "parts": [part]}
+    book = pdf.Book(site, parse_toc_data(toc))
+    starts = pdf.starts_of(pdf.print_page(browser, book.html({}), tmp_path))
+    first, last = (starts[pdf.anchor(chapter, place)] for place in ("", "figure-6-4"))
+    assert 2 < first < last
+    assert f"<span>{first}</span>" in book.contents(starts)
+    with pikepdf.open(tmp_path / "book.pdf") as file:
+        assert len(file.pages) > last
+        fonts = {
+            str(font.BaseFont)
+            for page in file.pages
+            for font in page.Resources.get("/Font", {}).values()
+        }
+        assert any("STIXTwoMath" in name for name in fonts)
+        title = str(file.Root.Outlines.First.Title)
+    assert title == "How Text Enters a Language Model"
+    links = BeautifulSoup(book.html(starts), "html.parser").select("a[href]")
+    inner = {link["href"][1:] for link in links if link["href"][0] == "#"}
+    assert inner <= starts.keys()
+    assert not [link for link in links if link["href"].startswith("file:")]
