@@ -25,8 +25,9 @@ from tests.notebooks import ROOT
 
 KEPT = RESULTS / "robustness.json"
 GUIDE = ROOT / "CONTRIBUTING.md"
-WHOLE = ["-m", "pytest", "-n", "2", "--dist", "loadfile"]
-NOTEBOOKS = [*WHOLE, "chapters", "book/performance.ipynb"]
+ALONE = ["-m", "pytest"]
+WHOLE = [*ALONE, "-n", "2", "--dist", "loadfile"]
+CHAPTERS = ["chapters", "book/performance.ipynb"]
 LIBRARY = [*WHOLE, "embeddings_lib", "tests", "--ignore=tests/test_browser.py"]
 LIBRARY += [f"--ignore=tests/test_{name}.py" for name in ("site", "notebooks", "show")]
 
@@ -42,9 +43,12 @@ class Row:
 
 
 ROWS = {
-    "kernels without vectors": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "default"}),
-    "kernels for AVX2": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "avx2"}),
-    "two threads": Row(NOTEBOOKS, {"OMP_NUM_THREADS": "2"}),
+    "kernels without vectors": Row(
+        [*WHOLE, *CHAPTERS], {"ATEN_CPU_CAPABILITY": "default"}
+    ),
+    "kernels for AVX2": Row([*WHOLE, *CHAPTERS], {"ATEN_CPU_CAPABILITY": "avx2"}),
+    # In one process, as processes that share two cores would wait for each other.
+    "two threads": Row([*ALONE, *CHAPTERS], {"OMP_NUM_THREADS": "2"}),
     "another time zone, no language, a folder with spaces that cannot be written": Row(
         WHOLE,
         {"TZ": "Pacific/Chatham", "LC_ALL": "C"},
