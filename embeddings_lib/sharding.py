@@ -435,6 +435,9 @@ def _rank(rank: int, ranks: int, folder: Path, timeout: float) -> None:
     torch.set_num_threads(1)
     store = dist.FileStore(str(folder / "store"), ranks)
     mesh = _meet("cpu", timeout, store=store, rank=rank, world_size=ranks)
+    # A rank that is done and leaves would cut off one that is still connecting.
+    store.set(f"met {rank}", "")
+    store.wait([f"met {one}" for one in range(ranks)], timedelta(seconds=timeout))
     program = pickle.loads((folder / "program").read_bytes())
     (folder / str(rank)).write_bytes(pickle.dumps(program(mesh)))
     os._exit(0)  # at once: taking the connections down may hang in PyTorch 2.6

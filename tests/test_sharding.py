@@ -441,6 +441,11 @@ def test_a_rank_that_fails_ends_the_run(program):
         run_on_ranks(program, 2, timeout=50.0)  # a hang would be a TimeoutError
 
 
+def test_a_rank_that_is_done_at_once_cuts_off_no_other():
+    for _ in range(10):
+        assert run_on_ranks(lambda mesh: mesh.get_local_rank(), 4) == [0, 1, 2, 3]
+
+
 def test_a_rank_that_hangs_ends_the_run():
     with pytest.raises(TimeoutError, match=r"all ranks must end within 4.0 seconds"):
         run_on_ranks(one_sleeps, 2, timeout=4.0)
