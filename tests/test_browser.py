@@ -542,6 +542,19 @@ def test_an_unknown_word_is_explained(tab):
     assert answers(visit, 1)[0][0] == "tuesday"
 
 
+def test_a_page_is_printed_with_the_figures_that_nobody_came_near(
+    browser, address, tmp_path
+):
+    page = browser.new_page()
+    page.goto(f"{address}/chapters/07_rotary_positions.html")
+    figures = page.locator('.cell_output img[loading="lazy"]').count()
+    page.pdf(path=tmp_path / "page.pdf")
+    page.close()
+    with pikepdf.open(tmp_path / "page.pdf") as file:
+        drawn = sum(len(printed.get_images()) for printed in file.pages)
+    assert drawn >= figures > 1
+
+
 def test_the_printed_book_has_numbers_formulas_and_its_own_links(
     browser, site, tmp_path
 ):

@@ -1,7 +1,7 @@
 """What a page loads and when: the text first.
 
-Scripts run once the text is read in. A figure's size stands on the page, so that
-nothing jumps when the figure comes.
+Scripts run once the text is read in. A figure comes when a reader is near it. Its size
+stands on the page, so that nothing jumps then.
 """
 
 import re
@@ -21,12 +21,13 @@ def order_scripts(app, pagename, templatename, context, doctree) -> None:
 
 
 def size_figures(app, pagename, templatename, context, doctree) -> None:
+    lazy = 'loading="lazy" ' if app.builder.name == "html" else ""
     stored = {name: Path(app.srcdir, path) for path, name in app.builder.images.items()}
 
     def sized(match: re.Match) -> str:
         width, height = map(int, imagesize.get(stored[match[1]]))
         known = f'width="{width}" height="{height}" ' if width > 0 else ""
-        return f"<img {known}"
+        return f"<img {lazy}{known}"
 
     if "body" in context:
         context["body"] = FIGURE.sub(sized, context["body"])

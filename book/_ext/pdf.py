@@ -62,6 +62,8 @@ def article(page: BeautifulSoup, docname: str, site: Path, docnames: set[str]) -
         rest.decompose()
     for answer in content.select("details"):
         answer["open"] = ""
+    for figure in content.select("img[loading]"):
+        del figure["loading"]  # nobody comes near
     for element in content.select("[id]:not(svg [id])"):
         element["id"] = anchor(docname, element["id"])
     for link in content.select("a[href]"):
