@@ -137,6 +137,13 @@ def test_aligned_equations_keep_their_columns_in_mathml():
     assert "&" not in formula(tex).get_text()
 
 
+def test_a_formula_keeps_its_comma(pages):
+    for page in pages.values():
+        for after in page.select("p > span.math"):
+            follower = str(after.next_sibling or "")
+            assert not re.match("[.,:;?!)]", follower), after.parent.get_text()
+
+
 def test_the_font_of_the_formulas_has_their_signs(site, pages):
     font = TTFont(site / "_static/maths.woff")
     text = "".join(

@@ -28,6 +28,8 @@ FUNCTIONS = {"cos", "exp", "ln", "log", "max", "min", "sin"}
 OPENING = set("([{,;=<>≤≥≈≠∈→+−·×/")
 PARTS = {"mfrac": 2, "msub": 2, "msup": 2, "msubsup": 3}
 THIN = "0.1667em"
+PUNCTUATED = re.compile(r'(<span class="math">(?:(?!</span>).)*</span>[.,:;?!)]+)')
+SPACES = {"/": "0", "∂": "0", "…": THIN}
 
 
 def mathml(tex: str, display: str) -> str:
@@ -59,8 +61,8 @@ def spaced(formula: BeautifulSoup) -> BeautifulSoup:
         word.name = "mi"  # signs beside a text would count as part of it
     for operator in formula.find_all("mo"):
         sign, before = operator.get_text(), operator.find_previous_sibling()
-        if sign == "/":
-            operator.attrs |= {"lspace": "0", "rspace": "0"}
+        if sign in SPACES:
+            operator.attrs |= {"lspace": SPACES[sign], "rspace": SPACES[sign]}
         elif sign == "‖":
             operator.attrs |= {"lspace": "0", "rspace": "0", "stretchy": "false"}
         elif sign == "−" and before and (before.get_text() in OPENING | FUNCTIONS):
@@ -94,6 +96,13 @@ def block(self, node) -> None:
         self.body.append("</span>")
     self.body.append(f"<div>{mathml(node.astext(), 'block')}</div></div>\n")
     raise nodes.SkipNode
+
+
+def join_punctuation(app, pagename, templatename, context, doctree) -> None:
+    """Let no line begin with the comma after a formula."""
+    if "body" in context:
+        joined = r'<span class="joined">\1</span>'
+        context["body"] = PUNCTUATED.sub(joined, context["body"])
 
 
 def signs(site: Path) -> set[int]:
@@ -139,5 +148,6 @@ def finish(app, exception) -> None:
 
 def setup(app) -> dict:
     app.add_html_math_renderer("mathml", (inline, None), (block, None))
+    app.connect("html-page-context", join_punctuation)
     app.connect("build-finished", finish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
