@@ -28,6 +28,7 @@ GUIDE = ROOT / "CONTRIBUTING.md"
 ALONE = ["-m", "pytest"]
 WHOLE = [*ALONE, "-n", "2", "--dist", "loadfile"]
 CHAPTERS = ["chapters", "book/performance.ipynb"]
+NOTEBOOKS = [*WHOLE, *CHAPTERS]
 LIBRARY = [*WHOLE, "embeddings_lib", "tests", "--ignore=tests/test_browser.py"]
 LIBRARY += [f"--ignore=tests/test_{name}.py" for name in ("site", "notebooks", "show")]
 
@@ -43,10 +44,8 @@ class Row:
 
 
 ROWS = {
-    "kernels without vectors": Row(
-        [*WHOLE, *CHAPTERS], {"ATEN_CPU_CAPABILITY": "default"}
-    ),
-    "kernels for AVX2": Row([*WHOLE, *CHAPTERS], {"ATEN_CPU_CAPABILITY": "avx2"}),
+    "kernels without vectors": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "default"}),
+    "kernels for AVX2": Row(NOTEBOOKS, {"ATEN_CPU_CAPABILITY": "avx2"}),
     # In one process, as processes that share two cores would wait for each other.
     "two threads": Row([*ALONE, *CHAPTERS], {"OMP_NUM_THREADS": "2"}),
     "another time zone, no language, a folder with spaces that cannot be written": Row(

@@ -125,7 +125,7 @@ def test_a_seed_stands_for_the_same_facts_always():
     assert World().own_cues["go", "past"] == ["feather", "song", "meadow", "bowl"]
 
 
-def test_one_sentence_is_the_first_of_more(world):
+def test_one_sentence_is_a_text_too(world):
     (alone,) = world.sentences(1, seed=3)
     assert len(alone.split()) == 8
 

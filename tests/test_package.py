@@ -1,8 +1,6 @@
 """The package as a whole: light to import, every public name explained and shown."""
 
-import importlib
 import inspect
-import pkgutil
 import subprocess
 import sys
 
@@ -11,6 +9,7 @@ import torch
 
 import embeddings_lib
 from tests import notebooks
+from tests.test_promises import defined
 
 
 def test_importing_it_loads_nothing_heavy():
@@ -38,11 +37,10 @@ name for name in {heavy} if name in sys.modules and name not in before])"
 def public_names():
     """Every class and function that a chapter teaches."""
     beside = {"assets", "device", "show"}
-    for module in pkgutil.iter_modules(embeddings_lib.__path__, "embeddings_lib."):
-        if module.name.partition(".")[2] not in beside:
-            for name, thing in vars(importlib.import_module(module.name)).items():
-                if getattr(thing, "__module__", "") == module.name and name[0] != "_":
-                    yield pytest.param(thing, id=name)
+    for thing in defined():
+        module, name = thing.__module__.partition(".")[2], thing.__name__
+        if module not in beside and name[0] != "_":
+            yield pytest.param(thing, id=name)
 
 
 @pytest.mark.parametrize("thing", list(public_names()))

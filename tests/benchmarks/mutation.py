@@ -224,28 +224,32 @@ def main() -> None:
         for module, duration in zip(modules, durations, strict=True):
             every = changes(module)
             before = kept()[module] if wanted.survivors else None
+            tried = every
             if before:
-                every = [each for each in every if each.sign in before["survivors"]]
-            size = min(wanted.sample or len(every), len(every))
-            chosen = random.Random(0).sample(every, size)
+                tried = [each for each in every if each.sign in before["survivors"]]
+            size = min(wanted.sample or len(tried), len(tried))
+            chosen = random.Random(0).sample(tried, size)
             timed = functools.partial(trial, limit=round(SECONDS + TIMES * duration))
             trials = pool.imap_unordered(timed, chosen)
             found = list(tqdm(trials, module, total=len(chosen), disable=None))
-            store(module, found, before)
+            store(module, found, len(every), before)
 
 
 def kept() -> dict[str, dict]:
     return json.loads(KEPT.read_text()) if KEPT.exists() else {}
 
 
-def store(module: str, trials: list[tuple[Change, str]], before: dict | None) -> None:
+def store(
+    module: str, trials: list[tuple[Change, str]], every: int, before: dict | None
+) -> None:
     """Keep what was found for this module, with what was killed before."""
     ends = Counter(end for _, end in trials)
     if before:
         ends += Counter(before["ends"] | {"survived": 0})
     survivors = sorted(change.sign for change, end in trials if end == "survived")
-    result = {"changes": len(changes(module)), "ends": ends, "survivors": survivors}
-    print(f"{module:14}{dict(ends)}", flush=True)
+    ends = dict(sorted(ends.items()))
+    result = {"changes": every, "ends": ends, "survivors": survivors}
+    print(f"{module:14}{ends}", flush=True)
     for _, *lines in survivors:
         print(*lines, sep="\n", flush=True)
     keep(KEPT, dict(sorted((kept() | {module: result}).items())))
