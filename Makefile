@@ -20,7 +20,7 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 
 .PHONY: assets
 assets: $(VENV)/.ready
-	@$(RUN) embeddings_lib.assets
+	@$(RUN) embeddings_lib.downloads
 
 book: assets  ## build the site into _build/html
 	$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q --path-output _build/next

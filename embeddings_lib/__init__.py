@@ -1,28 +1,30 @@
 """How text enters a language model: the small library that the chapters build.
 
 The files follow the chapters, so that a newcomer can read them from top to bottom:
-`tokenizer` (chapter 1), `token_table` (2) with `lookup`, `corpus`, `skipgram` and
-`analogy` (3), `attention` (4), `learned` (5), `sinusoidal` (6) with `waves`, `rotary`
-(7), `combined` with `tiny_lm` (8), `sizing` (9), `biases` and `scaling` with `bake_off`
-(10), and `sharding` (11), which is imported by its own name only. Beside them, `assets`
-fetches the real vocabulary and trained tables, `device` picks the device, and `show`
-draws what a notebook shows.
+`tokenizer` (chapter 1), `token_embedding` (2), `attention` (4), `learned_positions`
+(5), `sinusoidal_positions` (6) with `exact_angles`, `rotary_positions` (7),
+`input_embedding` with `language_model` (8), `model_shape` with `published_models` (9),
+`attention_biases` and `rotary_scaling` (10), and `sharding` (11), which is imported by
+its own name only. `experiments` holds what the chapters experiment with. Beside them,
+`downloads` fetches the real vocabulary and trained tables, and `notebook` draws what a
+notebook shows.
 """
 
 __version__ = "0.1.0"
 
-from embeddings_lib.analogy import WordVectors
-from embeddings_lib.biases import T5Bias, alibi_bias
-from embeddings_lib.combined import InputEmbedding
-from embeddings_lib.device import default_device
-from embeddings_lib.learned import LearnedPositions
-from embeddings_lib.rotary import RotaryPositions, rotate, to_halves, to_pairs
-from embeddings_lib.scaling import rotary_from_config
-from embeddings_lib.sinusoidal import SinusoidalPositions, sinusoidal_encoding
-from embeddings_lib.sizing import ModelShape, published_shape
-from embeddings_lib.skipgram import SkipGram
-from embeddings_lib.tiny_lm import TinyLM
-from embeddings_lib.token_table import TokenEmbedding
+from embeddings_lib.attention_biases import T5Bias, alibi_bias
+from embeddings_lib.experiments.skipgram import SkipGram
+from embeddings_lib.experiments.word_vectors import WordVectors
+from embeddings_lib.input_embedding import InputEmbedding
+from embeddings_lib.language_model import TinyLM
+from embeddings_lib.learned_positions import LearnedPositions
+from embeddings_lib.model_shape import ModelShape
+from embeddings_lib.notebook import default_device
+from embeddings_lib.published_models import published_shape
+from embeddings_lib.rotary_positions import RotaryPositions, rotate, to_halves, to_pairs
+from embeddings_lib.rotary_scaling import rotary_from_config
+from embeddings_lib.sinusoidal_positions import SinusoidalPositions, sinusoidal_encoding
+from embeddings_lib.token_embedding import TokenEmbedding
 from embeddings_lib.tokenizer import gpt2_encoding, train_bpe
 
 __all__ = [

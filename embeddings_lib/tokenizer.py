@@ -94,12 +94,12 @@ def gpt2_encoding() -> tiktoken.Encoding:
     >>> gpt2_encoding().encode("Hello world")
     [15496, 995]
 
-    The merges come from `embeddings_lib.assets`, so one visit to the network is enough.
-    Raises `embeddings_lib.assets.AssetError` if they are neither cached nor to be had.
+    The merges come from `embeddings_lib.downloads`, so one visit to the network is
+    enough. Raises its AssetError if they are not cached and no source has them.
 
     Source: Radford et al. 2019, section 2.2.
     """
-    from embeddings_lib.assets import (
+    from embeddings_lib.downloads import (
         fetch,
     )  # here, so that `python -m` can run that module
 

@@ -49,88 +49,88 @@ TURN_HEADS = "turns = turns.unsqueeze(-2)"
 MUTANTS = {
     "the input layer counts the batch": Mutant(
         "batch for text",
-        "combined.py",
+        "input_embedding.py",
         {
             "table.span(token_ids.shape[-1], offset)": (
                 "table.span(token_ids.shape[0], offset)[:, None]"
             )
         },
-        "test_combined.py::test_each_vector_is_the_tokens_row_plus_the_positions_row",
+        "test_input_embedding.py::test_each_vector_is_the_tokens_row_plus_the_positions_row",
     ),
     "each head turns by its number": Mutant(
         "heads for text",
-        "rotary.py",
+        "rotary_positions.py",
         {TURN_PLACE: TURN_PLACE.replace("-3", "-2"), TURN_HEADS: "turns = turns"},
-        "test_rotary.py::test_decoding_with_a_cache_is_the_full_pass",
+        "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
     ),
     "heads are joined before tokens": Mutant(
         "exercise 1",
-        "tiny_lm.py",
+        "language_model.py",
         {"bias=bias).flatten(-2)": ("bias=bias).transpose(-3, -2).reshape(x.shape)")},
-        "test_tiny_lm.py::test_a_score_sees_no_later_token",
+        "test_language_model.py::test_a_score_sees_no_later_token",
     ),
     "pairs come back as halves": Mutant(
         "not put back",
-        "rotary.py",
+        "rotary_positions.py",
         {"b * cos + a * sin], axis)": "b * cos + a * sin], -2)"},
-        "test_rotary.py::test_each_pair_is_multiplied_by_a_complex_number",
+        "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
     ),
     "rotate takes one layout for the other": Mutant(
         "other pairing",
-        "rotary.py",
+        "rotary_positions.py",
         {'(pairs, 2)) if layout == "pairs"': '(pairs, 2)) if layout == "halves"'},
-        "test_rotary.py::test_each_pair_is_multiplied_by_a_complex_number",
+        "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
     ),
     "the module takes one layout for the other": Mutant(
         "other pairing",
-        "rotary.py",
+        "rotary_positions.py",
         {'if self.layout == "pairs"': 'if self.layout == "halves"'},
-        "test_rotary.py::test_halves_are_llama_and_mistral",
+        "test_rotary_positions.py::test_halves_are_llama_and_mistral",
     ),
     "the converter works the other way": Mutant(
         "other pairing",
-        "rotary.py",
+        "rotary_positions.py",
         {"shape=(2, -1)": "shape=(-1, 2)"},
-        "test_rotary.py::test_reordered_projections_give_the_same_scores",
+        "test_rotary_positions.py::test_reordered_projections_give_the_same_scores",
     ),
     "rotate turns the other way": Mutant(
         "other direction",
-        "rotary.py",
+        "rotary_positions.py",
         {
             "[a * cos - b * sin, b * cos + a * sin]": (
                 "[a * cos + b * sin, b * cos - a * sin]"
             )
         },
-        "test_rotary.py::test_each_pair_is_multiplied_by_a_complex_number",
+        "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
     ),
     "halves turn the other way": Mutant(
         "other direction",
-        "rotary.py",
+        "rotary_positions.py",
         {
             "to_a.addcmul_(b, sin, value=-1)": "to_a.addcmul_(b, sin)",
             "to_b.addcmul_(a, sin)": "to_b.addcmul_(a, sin, value=-1)",
         },
-        "test_rotary.py::test_halves_are_llama_and_mistral",
+        "test_rotary_positions.py::test_halves_are_llama_and_mistral",
     ),
     "a wave runs backwards": Mutant(
         "other direction",
-        "sinusoidal.py",
-        {"Waves(-rates,": "Waves(rates,"},
-        "test_sinusoidal.py::test_the_module_looks_up_what_the_function_computes",
+        "sinusoidal_positions.py",
+        {"ExactAngles(-rates,": "ExactAngles(rates,"},
+        "test_sinusoidal_positions.py::test_the_module_looks_up_what_the_function_computes",
     ),
     "only a part turns, too fast": Mutant(
         "exercise 3",
-        "rotary.py",
+        "rotary_positions.py",
         {
             "wave_rates(self.rotary_dim, base)": (
                 "wave_rates(head_dim, base)[: self.rotary_dim // 2]"
             )
         },
-        "test_rotary.py::test_partial_halves_are_gpt_neox",
+        "test_rotary_positions.py::test_partial_halves_are_gpt_neox",
     ),
     "tables become narrow with the weights": Mutant(
         "narrow angles",
-        "waves.py",
+        "exact_angles.py",
         {
             "return super()._apply(fn, recurse)": (
                 "self.high, self.low = (\n"
@@ -140,63 +140,63 @@ MUTANTS = {
                 "        return super()._apply(fn, recurse)"
             )
         },
-        "test_rotary.py::test_16_bits_are_rounded_once",
+        "test_rotary_positions.py::test_16_bits_are_rounded_once",
     ),
     "tables are built in 32 bits": Mutant(
         "narrow angles",
-        "waves.py",
+        "exact_angles.py",
         {"rows[:, None] * self.rates": "rows[:, None].float() * self.rates.float()"},
-        "test_waves.py::test_no_position_is_off_by_more_than_two_ten_millionths",
+        "test_exact_angles.py::test_no_position_is_off_by_more_than_two_ten_millionths",
     ),
     "sinusoids are computed in 32 bits": Mutant(
         "narrow angles",
-        "sinusoidal.py",
+        "sinusoidal_positions.py",
         {
             ".double()[..., None] * wave_rates(embed_dim, base)": (
                 ".float()[..., None] * wave_rates(embed_dim, base).float()"
             )
         },
-        "test_sinusoidal.py::test_it_is_the_papers_formula_computed_with_forty_digits",
+        "test_sinusoidal_positions.py::test_it_is_the_papers_formula_computed_with_forty_digits",
     ),
     "positions take the dtype of the query": Mutant(
         "narrow positions",
-        "rotary.py",
+        "rotary_positions.py",
         {"self.waves(positions)": "self.waves(positions.to(q.dtype).long())"},
-        "test_rotary.py::test_16_bits_are_rounded_once",
+        "test_rotary_positions.py::test_16_bits_are_rounded_once",
     ),
     "rotation forgets the offset": Mutant(
         "forgotten offset",
-        "rotary.py",
+        "rotary_positions.py",
         {TURN_PLACE: TURN_PLACE.replace(", offset", "")},
-        "test_rotary.py::test_decoding_with_a_cache_is_the_full_pass",
+        "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
     ),
     "compiled rotation forgets the offset": Mutant(
         "forgotten offset",
-        "rotary.py",
+        "rotary_positions.py",
         {
             "torch.arange(offset, offset + q.shape[-3], device": (
                 "torch.arange(q.shape[-3], device"
             )
         },
-        "test_rotary.py::test_compiled_it_is_one_graph_for_every_offset",
+        "test_rotary_positions.py::test_compiled_it_is_one_graph_for_every_offset",
     ),
     "learned rows forget the offset": Mutant(
         "forgotten offset",
-        "learned.py",
+        "learned_positions.py",
         {"weight[offset : offset + seq]": "weight[:seq]"},
-        "test_learned.py::test_one_token_at_a_time_equals_the_full_pass",
+        "test_learned_positions.py::test_one_token_at_a_time_equals_the_full_pass",
     ),
     "sinusoids forget the offset": Mutant(
         "forgotten offset",
-        "sinusoidal.py",
+        "sinusoidal_positions.py",
         {"self.waves.span(seq, offset)": "self.waves.span(seq)"},
-        "test_sinusoidal.py::test_the_module_looks_up_what_the_function_computes",
+        "test_sinusoidal_positions.py::test_the_module_looks_up_what_the_function_computes",
     ),
     "the input layer forgets the offset": Mutant(
         "forgotten offset",
-        "combined.py",
+        "input_embedding.py",
         {"token_ids.shape[-1], offset)": "token_ids.shape[-1])"},
-        "test_combined.py::test_reading_in_parts_is_reading_at_once",
+        "test_input_embedding.py::test_reading_in_parts_is_reading_at_once",
     ),
     "the mask forgets the earlier keys": Mutant(
         "forgotten offset",
@@ -206,70 +206,70 @@ MUTANTS = {
     ),
     "a second chunk of positions does not advance": Mutant(
         "counted twice",
-        "waves.py",
+        "exact_angles.py",
         {"            high += 1\n": ""},
-        "test_waves.py::test_a_span_is_the_waves_at_its_positions",
+        "test_exact_angles.py::test_a_span_is_the_waves_at_its_positions",
     ),
     "all rotations of one size share a table": Mutant(
         "one table for two",
-        "rotary.py",
+        "rotary_positions.py",
         {
-            "self.waves = Waves(rates, radius=attention_factor, device=device)": (
-                "self.waves = SHARED.setdefault(head_dim, Waves(rates))"
+            "self.waves = ExactAngles(rates, radius=attention_factor, device=device)": (
+                "self.waves = SHARED.setdefault(head_dim, ExactAngles(rates))"
             ),
             "class RotaryPositions(": "SHARED = {}\n\n\nclass RotaryPositions(",
         },
-        "test_rotary.py::test_scaling_maps_the_rates",
+        "test_rotary_positions.py::test_scaling_maps_the_rates",
     ),
     "the input layer ignores given positions": Mutant(
         "padding moves the text",
-        "combined.py",
+        "input_embedding.py",
         {"table.forward(positions)": "table.span(token_ids.shape[-1])"},
-        "test_combined.py::test_positions_may_be_named",
+        "test_input_embedding.py::test_positions_may_be_named",
     ),
     "rotation ignores given positions": Mutant(
         "padding moves the text",
-        "rotary.py",
+        "rotary_positions.py",
         {"self.waves(positions)": "self.waves.span(q.shape[-3])"},
-        "test_rotary.py::test_each_sample_may_have_positions_of_its_own",
+        "test_rotary_positions.py::test_each_sample_may_have_positions_of_its_own",
     ),
     "the last row is never served": Mutant(
         "longer than the text",
-        "learned.py",
+        "learned_positions.py",
         {"offset + seq > context_length": "offset + seq >= context_length"},
-        "test_learned.py::test_one_token_at_a_time_equals_the_full_pass",
+        "test_learned_positions.py::test_one_token_at_a_time_equals_the_full_pass",
     ),
     "one row too many is promised": Mutant(
         "longer than the text",
-        "lookup.py",
+        "_guards.py",
         {"indices >= rows": "indices > rows"},
-        "test_learned.py::test_a_position_beyond_the_table_is_named_with_its_place",
+        "test_learned_positions.py::test_a_position_beyond_the_table_is_named_with_its_place",
     ),
     "a text that is too long is cut": Mutant(
         "the end unread",
-        "learned.py",
+        "learned_positions.py",
         {" or offset + seq > context_length": ""},
-        "test_learned.py::test_a_span_beyond_the_table_names_both_numbers",
+        "test_learned_positions.py::test_a_span_beyond_the_table_names_both_numbers",
     ),
     "every ID beyond the table is its last row": Mutant(
         "the end unread",
-        "lookup.py",
+        "_guards.py",
         {
             "F.embedding(indices, weight, sparse=sparse)": (
                 "F.embedding(indices.clamp(max=len(weight) - 1), weight, sparse=sparse)"
             )
         },
-        "test_token_table.py::test_an_id_outside_the_table_is_named_with_its_place",
+        "test_token_embedding.py::test_an_id_outside_the_table_is_named_with_its_place",
     ),
     "the head is a copy of the table": Mutant(
         "copied, not shared",
-        "tiny_lm.py",
+        "language_model.py",
         {
             "self.head.weight = inputs.token_table.weight": (
                 "self.head.weight.data.copy_(inputs.token_table.weight)"
             )
         },
-        "test_tiny_lm.py::test_a_tied_head_is_the_table_and_not_a_copy",
+        "test_language_model.py::test_a_tied_head_is_the_table_and_not_a_copy",
     ),
 }
 

@@ -21,11 +21,12 @@ from transformers.models.llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
 from book._ext import explorers, pdf
-from embeddings_lib.analogy import WordVectors
-from embeddings_lib.rotary import RotaryPositions
-from embeddings_lib.show import COLOURS, show_tokens
-from embeddings_lib.sinusoidal import sinusoidal_encoding
-from embeddings_lib.sizing import BYTES, PUBLISHED
+from embeddings_lib.experiments.word_vectors import WordVectors
+from embeddings_lib.model_shape import BYTES
+from embeddings_lib.notebook import COLOURS, show_tokens
+from embeddings_lib.published_models import PUBLISHED
+from embeddings_lib.rotary_positions import RotaryPositions
+from embeddings_lib.sinusoidal_positions import sinusoidal_encoding
 from embeddings_lib.tokenizer import merge
 from tests.browser import (
     EXPLORERS,

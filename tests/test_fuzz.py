@@ -30,17 +30,17 @@ from embeddings_lib import (
     to_pairs,
     train_bpe,
 )
+from embeddings_lib._guards import look_up
 from embeddings_lib.attention import attention, attention_weights
-from embeddings_lib.biases import alibi_slopes, t5_buckets
-from embeddings_lib.lookup import look_up
-from embeddings_lib.scaling import dynamic_ntk, linear, llama3, ntk, yarn
-from embeddings_lib.skipgram import (
+from embeddings_lib.attention_biases import alibi_slopes, t5_buckets
+from embeddings_lib.exact_angles import ExactAngles, wave_rates
+from embeddings_lib.experiments.cooccurrence import (
     cooccurrences,
     neighbour_pairs,
     positive_pmi,
     svd_table,
 )
-from embeddings_lib.waves import Waves, wave_rates
+from embeddings_lib.rotary_scaling import dynamic_ntk, linear, llama3, ntk, yarn
 
 pytestmark = pytest.mark.usefixtures("as_users_call_it")
 fuzz = settings(max_examples=60)
@@ -176,7 +176,7 @@ def test_sinusoids(data):
 def test_waves(data):
     rates = data.draw(floats((data.draw(sizes),), torch.float64))
     start, radius = data.draw(st.floats(-4, 4)), data.draw(st.floats(0, 4))
-    waves = Waves(rates, start=start, radius=radius)
+    waves = ExactAngles(rates, start=start, radius=radius)
     offset, seq = data.draw(st.integers(-1, 3000)), data.draw(st.integers(0, 3000))
     with refused(IndexError, offset < 0):
         found = torch.view_as_real(waves.span(seq, offset))

@@ -36,7 +36,7 @@ name for name in {heavy} if name in sys.modules and name not in before])"
 
 def public_names():
     """Every class and function that a chapter teaches."""
-    beside = {"assets", "device", "show"}
+    beside = {"downloads", "notebook"}
     for thing in defined():
         module, name = thing.__module__.partition(".")[2], thing.__name__
         if module not in beside and name[0] != "_":

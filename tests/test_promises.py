@@ -38,8 +38,8 @@ DEFAULTS = {
     "T5Bias": {"buckets": 32, "max_distance": 128},
     "TinyLM": {"layers": 2, "heads": 4, "tied": True},
     "TokenEmbedding": {"std": 0.02, "sparse": False},
-    "Waves": {"start": 0.0, "radius": 1.0},
-    "Waves.span": {"offset": 0},
+    "ExactAngles": {"start": 0.0, "radius": 1.0},
+    "ExactAngles.span": {"offset": 0},
     "WordVectors.accuracy": {"offset": 1.0},
     "WordVectors.analogy": {"k": 5},
     "WordVectors.nearest": {"k": 5},
@@ -67,7 +67,7 @@ DEFAULTS = {
 
 def defined():
     """Every class and function that a module of the library defines."""
-    for module in pkgutil.iter_modules(embeddings_lib.__path__, "embeddings_lib."):
+    for module in pkgutil.walk_packages(embeddings_lib.__path__, "embeddings_lib."):
         for thing in vars(importlib.import_module(module.name)).values():
             if getattr(thing, "__module__", "") == module.name:
                 yield thing

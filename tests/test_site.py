@@ -11,7 +11,7 @@ from fontTools.ttLib import TTFont
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 from book._ext import explorers, face, mathematics, publish
-from embeddings_lib.assets import AssetError
+from embeddings_lib.downloads import AssetError
 from tests.notebooks import ROOT
 
 

@@ -8,14 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from embeddings_lib.skipgram import (
-    SkipGram,
+from embeddings_lib.experiments.cooccurrence import (
     cooccurrences,
     neighbour_pairs,
     positive_pmi,
     svd_table,
-    train_skipgram,
 )
+from embeddings_lib.experiments.skipgram import SkipGram, train_skipgram
 
 VOCAB = 6
 seeds = st.integers(0, 2**31)

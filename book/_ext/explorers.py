@@ -21,15 +21,16 @@ from docutils.parsers.rst import Directive
 from safetensors import safe_open
 
 from embeddings_lib import gpt2_encoding
-from embeddings_lib.analogy import WordVectors
-from embeddings_lib.assets import AssetError, fetch
-from embeddings_lib.corpus import World
-from embeddings_lib.rotary import RotaryPositions
-from embeddings_lib.show import show_tokens
-from embeddings_lib.sinusoidal import sinusoidal_encoding
-from embeddings_lib.sizing import BYTES, PUBLISHED
+from embeddings_lib.downloads import AssetError, fetch
+from embeddings_lib.exact_angles import wave_rates
+from embeddings_lib.experiments.word_vectors import WordVectors
+from embeddings_lib.experiments.world import World
+from embeddings_lib.model_shape import BYTES
+from embeddings_lib.notebook import show_tokens
+from embeddings_lib.published_models import PUBLISHED
+from embeddings_lib.rotary_positions import RotaryPositions
+from embeddings_lib.sinusoidal_positions import sinusoidal_encoding
 from embeddings_lib.tokenizer import GPT2_PATTERN
-from embeddings_lib.waves import wave_rates
 
 # What each explorer shows first; its still figure shows the same.
 START = {

@@ -13,14 +13,9 @@ import time
 
 import torch
 
-from embeddings_lib.bake_off import (
-    SCHEMES,
-    VARIANTS,
-    MarkovText,
-    model_with,
-    repeated_blocks,
-)
-from embeddings_lib.tiny_lm import train
+from embeddings_lib.experiments.schemes import SCHEMES, VARIANTS, model_with
+from embeddings_lib.experiments.texts import MarkovText, repeated_blocks
+from embeddings_lib.language_model import train
 from tests.benchmarks import goals
 from tests.benchmarks.measure import processor
 

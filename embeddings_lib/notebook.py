@@ -1,0 +1,130 @@
+"""What a notebook shows: the library's source, a text cut into tokens, the one figure
+style.
+"""
+
+import html
+import inspect
+import textwrap
+from dataclasses import dataclass
+
+import tiktoken
+import torch
+
+# Colours of Okabe and Ito 2008, which colour-blind readers can tell apart.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+
+
+@dataclass(frozen=True, repr=False)
+class Source:
+    """Python source, highlighted where Markdown is rendered and plain elsewhere."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return f"```python\n{self.text}\n```"
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def show_source(obj) -> Source:
+    """The source of a class, function or method, as the library has it now.
+
+    In a notebook it becomes a stored output, which a strict run compares: a library
+    that changes without its chapter fails the chapter's test.
+
+    >>> from embeddings_lib import default_device
+    >>> print(show_source(default_device)._repr_markdown_().splitlines()[1])
+    def default_device() -> torch.device:
+
+    Raises TypeError for an object that has no Python source, such as a number or a
+    builtin.
+    """
+    try:
+        text = inspect.getsource(obj)
+    except (OSError, TypeError):
+        raise TypeError(
+            "show_source needs a class, function or method written in Python, because "
+            f"it reads the file that defines it; got {obj!r}"
+        ) from None
+    return Source(textwrap.dedent(text).rstrip())
+
+
+@dataclass(frozen=True, repr=False)
+class Tokens:
+    """A text cut into tokens, each above its ID; coloured where HTML is shown."""
+
+    pieces: tuple[str, ...]
+    ids: tuple[int, ...]
+
+    def _repr_html_(self) -> str:
+        boxes = "".join(map(self._box, range(len(self.ids))))
+        return f'<div style="line-height:1.25">{boxes}</div>'
+
+    def _box(self, i: int) -> str:
+        red, green, blue = (int(COLOURS[i % 6][at : at + 2], 16) for at in (1, 3, 5))
+        return (
+            '<span style="display:inline-block;margin:2px;padding:3px 6px;'
+            f'border-radius:5px;text-align:center;background:rgba({red},{green},{blue},0.25)">'
+            f'<code style="background:none;border:0;padding:0;color:inherit">'
+            f"{html.escape(self.pieces[i])}</code><br>"
+            f'<span style="font-size:0.75em">{self.ids[i]}</span></span>'
+        )
+
+    def __repr__(self) -> str:
+        return " ".join(
+            f"{piece}={id}" for piece, id in zip(self.pieces, self.ids, strict=True)
+        )
+
+
+def show_tokens(encoding: tiktoken.Encoding, text: str) -> Tokens:
+    r"""The tokens of `text`, with a space drawn as · and a line end as ⏎.
+
+    >>> from embeddings_lib import train_bpe
+    >>> show_tokens(train_bpe("a cat, a rat", vocab_size=258), "a rat")
+    a=97 ·=32 r=114 at=256
+
+    A token that is not whole characters is shown as its bytes, such as \xf0\x9f.
+    """
+    ids = tuple(encoding.encode(text, disallowed_special=()))
+    return Tokens(tuple(map(_readable, encoding.decode_tokens_bytes(ids))), ids)
+
+
+def _readable(token: bytes) -> str:
+    try:
+        return token.decode().replace(" ", "·").replace("\n", "⏎")
+    except UnicodeDecodeError:
+        return "".join(f"\\x{byte:02x}" for byte in token)
+
+
+def use_figure_style() -> None:
+    """Make every following matplotlib figure look like the book's."""
+    import matplotlib
+
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (6.4, 3.2),
+            "figure.dpi": 150,
+            "figure.constrained_layout.use": True,
+            "font.size": 11,
+            "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": "medium",
+            "legend.frameon": False,
+            "image.cmap": "RdBu_r",
+        }
+    )
+
+
+def default_device() -> torch.device:
+    """The fastest device at hand: a CUDA GPU, else Apple's GPU, else the CPU.
+
+    >>> torch.zeros(2, device=default_device()).sum().item()
+    0.0
+    """
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    if torch.backends.mps.is_available():
+        return torch.device("mps")
+    return torch.device("cpu")

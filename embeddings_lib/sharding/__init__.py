@@ -1,0 +1,20 @@
+"""A token table in pieces, one on each rank (chapter 11).
+
+`torchrun --nproc-per-node 4 -m embeddings_lib.sharding` cuts a small table, and prints
+what each rank holds and sends.
+"""
+
+from embeddings_lib.sharding.demo import demo
+from embeddings_lib.sharding.ranks import connect, run_on_ranks
+from embeddings_lib.sharding.sharded_embedding import ShardedEmbedding, shard
+from embeddings_lib.sharding.traffic import Traffic, sent
+
+__all__ = [
+    "ShardedEmbedding",
+    "Traffic",
+    "connect",
+    "demo",
+    "run_on_ranks",
+    "sent",
+    "shard",
+]
