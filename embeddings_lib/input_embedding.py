@@ -70,7 +70,7 @@ class InputEmbedding(nn.Module):
             places = rows_at(self.positions, token_ids.shape[-1], positions, offset)
             _guards.addable(x, places, self.positions)
             x = x.add_(places) if self.inplace else (x + places).to(x.dtype)
-        return self.dropout(x)
+        return self.dropout(x) if self.training else x
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"
