@@ -50,7 +50,7 @@ def even(why: str, **values: int) -> None:
             raise ValueError(f"{name} must be even, because {why}; got {value}")
 
 
-def one_of(known: Iterable[str], **option) -> None:
+def one_of(known: Iterable, **option) -> None:
     ((name, value),) = option.items()
     if value not in known:
         *others, last = map(repr, known)
