@@ -5,6 +5,7 @@ the ePub.
 import importlib
 import inspect
 import re
+from itertools import pairwise
 
 import pytest
 from bs4 import BeautifulSoup
@@ -69,6 +70,45 @@ def test_the_map_leads_to_every_chapter_once_on_each_width(page):
     for drawing in page("book/intro").select("svg.map"):
         links = [link["href"] for link in drawing.select("a")]
         assert links == [f"../{chapter.docname}.html" for chapter in chapters()]
+
+
+def test_every_chapter_has_a_place_of_its_own_on_both_maps():
+    for layout in (chapter_map.WIDE, chapter_map.NARROW):
+        places = [chapter.place(layout.name) for chapter in chapters()]
+        assert len(set(places)) == len(places)
+
+
+def corners(path):
+    """Where a line of upright and level parts begins, turns and ends."""
+    x = y = None
+    for letter, numbers in re.findall(r"([MHV])([\d. ]+)", path):
+        values = list(map(float, numbers.split()))
+        x = values[0] if letter in "MH" else x
+        y = values[-1] if letter in "MV" else y
+        yield x, y
+
+
+def boxes_crossed(layout, path):
+    """The chapters whose boxes a line runs through."""
+    for number, place in layout.places.items():
+        low, high = (
+            [(at + 0.5) * cell + side * box / 2 for at, cell, box in sizes]
+            for side in (-1, 1)
+            for sizes in [list(zip(place, layout.cell, layout.box, strict=True))]
+        )
+        for ends in pairwise(corners(path)):
+            if all(
+                min(along) < high[axis] and max(along) > low[axis]
+                for axis, along in enumerate(zip(*ends, strict=True))
+            ):
+                yield number
+
+
+def test_no_line_of_the_map_runs_through_a_box():
+    for layout in (chapter_map.WIDE, chapter_map.NARROW):
+        for edge in chapter_map.edges():
+            crossed = boxes_crossed(layout, chapter_map.line(layout, *edge))
+            assert set(crossed) == {edge[0]}, (layout.name, edge)  # from its middle
 
 
 def test_the_lines_of_the_map_hold_all_that_a_chapter_needs():
