@@ -38,7 +38,7 @@ from tests import mutants
 from tests.benchmarks.goals import RESULTS, keep
 
 ROOT = mutants.ROOT
-# What a slip of the hand would do. The rest of cosmic-ray's operators make nonsense.
+# What a slip of the hand would do. The other operators of cosmic-ray make nonsense.
 SLIPS = {
     *("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Div", "Div_FloorDiv"),
     *("Mod_FloorDiv", "Pow_Mul", "BitAnd_BitOr", "BitOr_BitAnd"),
@@ -53,7 +53,7 @@ MODULES = {
     for module in sorted(library.modules(), key=lambda module: module.name)
     if library.tests_of(module) and not module.name.startswith(("sharding", "notebook"))
 }
-# A change that takes so much longer than none has no end.
+# A run that takes so much longer than one without a change is taken to have no end.
 TIMES = 5
 SECONDS = 60
 KEPT = RESULTS / "mutation.json"
