@@ -120,7 +120,7 @@ def signs(site: Path) -> set[int]:
 
 
 def narrow_roots(font: TTFont) -> None:
-    """Make tall roots as narrow as the usual one: a browser keeps room for the widest."""
+    """Make tall roots as narrow as the usual one: browsers keep room for the widest."""
     root = font.getBestCmap()[ord(ROOT)]
     variants = font["MATH"].table.MathVariants
     place = variants.VertGlyphCoverage.glyphs.index(root)
