@@ -54,7 +54,7 @@ DEFAULTS = {
     "model_with": {"embed_dim": 32, "heads": 4},
     "rotary_from_config": {"layout": "halves"},
     "rotate": {"layout": "halves"},
-    "run_on_ranks": {"timeout": 60.0},
+    "run_on_ranks": {"timeout": 300.0},
     "shard": {"cut": "rows"},
     "sinusoidal_encoding": {"base": 10_000.0},
     "t5_buckets": {"buckets": 32, "max_distance": 128},
