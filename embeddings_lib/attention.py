@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from embeddings_lib import _guards
+
 
 def attention(
     q: Float[Tensor, "*batch seq_q heads head_dim"],
@@ -24,7 +26,7 @@ def attention(
     Equation: output = softmax(q kᵀ / √head_dim + bias) v, for each head on its own.
     Nothing in it knows where a token stands, but for the mask and the bias.
 
-    Raises as `attention_weights` does.
+    Raises ValueError for a causal mask with more queries than keys.
 
     Source: Vaswani et al. 2017, section 3.2.1.
     """
@@ -58,12 +60,7 @@ def attention_weights(
     if bias is not None:
         scores = scores + bias
     if causal:
-        if seq_q > seq_k:
-            raise ValueError(
-                "a causal mask needs at least as many keys as queries, because a query "
-                f"sees its own key; got {seq_q} queries and {seq_k} keys: were the "
-                "keys of earlier tokens lost?"
-            )
+        _guards.keys_for(seq_q, seq_k)
         seen = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
         scores = scores.masked_fill(~seen.tril(seq_k - seq_q), -math.inf)
     return scores.softmax(dim=-1)
