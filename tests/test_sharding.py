@@ -24,14 +24,14 @@ from torch.testing import assert_close
 
 from embeddings_lib import InputEmbedding, LearnedPositions, TinyLM, TokenEmbedding
 from embeddings_lib.sharding import (
-    CUTS,
-    ShardedEmbedding,
+    RowShardedEmbedding,
     Traffic,
     bytes_sent,
     demo,
     run_on_ranks,
     shard,
 )
+from embeddings_lib.sharding.sharded_embedding import CUTS
 
 VOCAB, DIM = 11, 8  # neither 2 nor 4 ranks divide the rows
 IDS = torch.tensor([[0, 10, 3, 3, 7], [5, 2, 9, 0, 8]])
@@ -144,7 +144,7 @@ def compare_with_pytorch(mesh):
             continue  # a rank would have no row
         table = TokenEmbedding(vocab_size, 4)
         table.weight.data = torch.randn(vocab_size, 4, generator=generator)
-        ours = ShardedEmbedding(table, mesh, cut="rows")
+        ours = RowShardedEmbedding(table, mesh)
         theirs = nn.Embedding(vocab_size, 4, _weight=table.weight.detach())
         parallelize_module(theirs, mesh, RowwiseParallel(input_layouts=None))
         ids = torch.arange(vocab_size)

@@ -18,6 +18,8 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, sync_playwright
 from sphinx_external_toc.parsing import SiteMap, parse_toc_yaml
 
+from chapters.assignments.grader.files import replacing
+
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 600_000  # milliseconds
@@ -177,10 +179,9 @@ def make(site: Path, file: Path) -> None:
             printed = print_page(browser, book.html(starts), Path(folder))
             starts = starts_of(printed)
         browser.close()
-        beside = file.with_suffix(".partial")
-        with pikepdf.open(printed) as small:
-            small.save(beside, object_stream_mode=pikepdf.ObjectStreamMode.generate)
-        beside.replace(file)
+        small = pikepdf.ObjectStreamMode.generate
+        with replacing(file) as new, pikepdf.open(printed) as book:
+            book.save(new, object_stream_mode=small)
 
 
 if __name__ == "__main__":

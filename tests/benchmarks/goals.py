@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from chapters.assignments.grader.files import replacing
+
 RESULTS = Path(__file__).parent / "results"
 NOT_PEERS = (
     *("pairs", "halves", "ours", "looked up"),
@@ -24,10 +26,9 @@ def store(device: str, machine: dict, rows: Rows) -> None:
 
 
 def keep(path: Path, result: dict) -> None:
-    """Write a result beside the one before it, and then in its place."""
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(result, indent=1) + "\n")
-    aside.replace(path)
+    """Keep a result in the place of the one before it."""
+    with replacing(path) as new:
+        new.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 def judged(device: str, rows: Rows) -> list[dict]:

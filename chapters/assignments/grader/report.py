@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jinja2
 
+from .files import replacing
 from .masters import SOLUTION, Master, mark
 
 PAGES = jinja2.Environment(
@@ -102,10 +103,8 @@ def number(value: float | None) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    with replacing(path) as new:
+        new.write_text(text, "utf-8")
 
 
 def rubric(master: Master, name: str) -> str:
