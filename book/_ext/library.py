@@ -160,7 +160,7 @@ def mentions(chapter: Chapter) -> dict[str, list[tuple[str, str]]]:
             elif isinstance(node, ast.Name | ast.Attribute):
                 found["used"].append((heading, ast.unparse(node)))
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "show_source":
-                found["shown"].append((heading, ast.unparse(node.args[0])))
+                found["shown"] += [(heading, ast.unparse(one)) for one in node.args]
     return found
 
 
