@@ -2,7 +2,7 @@
 
 A default is a promise to those who leave the argument out. It is written once, in the
 signature. Chapters have printed most signatures, so a reader has the promise there; and
-where the field has agreed on a value, transformers has it too.
+where the field has agreed on a value, PyTorch or transformers has it too.
 """
 
 import ast
@@ -12,6 +12,7 @@ import inspect
 import pkgutil
 
 import pytest
+import torch
 from transformers import GPT2Config, LlamaConfig, T5Config
 
 import embeddings_lib
@@ -66,6 +67,9 @@ def test_a_signature_is_as_the_chapter_printed_it(name, source):
     assert list(signatures(source)) == list(signatures(now))
 
 
+PYTORCHS = str(torch.get_default_dtype()).removeprefix("torch.")
+
+
 def default(function, argument):
     return inspect.signature(function).parameters[argument].default
 
@@ -80,10 +84,18 @@ def default(function, argument):
         (T5Bias, "max_distance", T5Config().relative_attention_max_distance),
         (t5_buckets, "buckets", T5Config().relative_attention_num_buckets),
         (t5_buckets, "max_distance", T5Config().relative_attention_max_distance),
+        (embeddings_lib.ModelShape.bytes, "dtype", PYTORCHS),
+        (embeddings_lib.ModelShape.bytes_moved, "dtype", PYTORCHS),
+        (embeddings_lib.ModelShape.input_bytes, "dtype", PYTORCHS),
     ],
 )
 def test_a_default_is_what_the_field_agreed_on(function, argument, agreed):
     assert default(function, argument) == agreed
+
+
+def test_training_is_in_mixed_precision_as_usual_today():
+    shape = embeddings_lib.published_shape("GPT-2 124M")
+    assert "float32 copy" in shape.training_bytes()
 
 
 VALUES = [thing for thing in defined() if dataclasses.is_dataclass(thing)]
