@@ -72,7 +72,7 @@ def visit(request, tab):
     return tab.open(request.param)
 
 
-# Formulas on the page that take no place or hold what the browser does not know.
+# Formulas that take no room, or hold an element that the browser does not know.
 UNDRAWN = """() => [...document.querySelectorAll("math")].filter(formula => {
     const { width, height } = formula.getBoundingClientRect();
     return formula.checkVisibility() && !(width > 2 && height > 5)

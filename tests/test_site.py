@@ -174,7 +174,7 @@ def test_every_page_says_in_its_own_words_what_it_is_about(site):
     assert len(set(said.values())) == len(said)
 
 
-def test_where_a_file_of_an_explorer_cannot_be_had_a_note_says_so(monkeypatch):
+def test_if_a_download_fails_a_note_takes_the_place_of_the_explorer(monkeypatch):
     def unreachable():
         raise AssetError("the vocabulary cannot be fetched")
 

@@ -1,8 +1,8 @@
 """The map of the book: the directive `chapter-map`.
 
-Each chapter is a box that leads to it, with the time that it takes. Lines lead to it
-from the chapters that it builds on, but for those that are reached through another one.
-The map is drawn twice, for a wide page and for a narrow one. `chapters/chapters.yml`
+Each chapter is a box, with its link and the time that it takes. Lines lead to it from
+the chapters that it builds on, unless another line already leads there through a third
+chapter. The map is drawn twice, for wide and for narrow pages. `chapters/chapters.yml`
 says where each box stands.
 """
 
@@ -36,7 +36,7 @@ NARROW = Layout("narrow", cell=(180, 110), box=(152, 86))
 
 
 def edges() -> list[tuple[int, int]]:
-    """From each chapter to those that need it, and need no other that needs it."""
+    """Pairs of a chapter and one that needs it directly, not only through a third."""
     needs = {chapter.number: chapter.needs for chapter in chapters()}
 
     def all_needs(number: int) -> set[int]:
@@ -147,7 +147,7 @@ def draw(app, doctree, docname) -> None:
         chapter.docname: app.builder.get_relative_uri(docname, chapter.docname)
         for chapter in chapters()
     }
-    # A reader of ePub may not know which of the two to hide.
+    # An ePub reader may not know which of the two to hide.
     layouts = (WIDE,) if app.builder.name == "epub" else (WIDE, NARROW)
     for place in list(doctree.findall(Map)):
         maps = "".join(drawing(layout, targets) for layout in layouts)

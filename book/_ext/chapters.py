@@ -78,7 +78,7 @@ def listed() -> dict[str, dict]:
 
 @cache
 def chapters() -> tuple[Chapter, ...]:
-    """All of them, in the order of the table of contents."""
+    """All chapters, in the order of the table of contents."""
     toc = parse_toc_yaml(ROOT / "_toc.yml")
     return tuple(
         Chapter(name, part.caption)

@@ -121,9 +121,7 @@ def read(name: str) -> Module:
 
 
 def within(place: str) -> list[Module]:
-    """The modules of a package of the library; of the whole library, or of one module,
-    too.
-    """
+    """The modules of a package. The package may be the whole library, or one module."""
     start = f"{place}.".lstrip(".")
     return [module for module in modules() if f"{module.name}.".startswith(start)]
 
@@ -187,7 +185,7 @@ def builders(module: str) -> set[Chapter]:
 
 
 def shown_or_used(name: Name, kind: str) -> Iterator[Place]:
-    """Of those, the ones in chapters that import the name."""
+    """The same, but only in chapters that import the name."""
     for at in places(name, kind):
         mine = imported(at.chapter)
         if name.module in (mine.get(name.name), mine.get(last(name.module))):
@@ -196,8 +194,8 @@ def shown_or_used(name: Name, kind: str) -> Iterator[Place]:
 
 @cache
 def place(name: Name) -> Place | None:
-    """Where a chapter shows a name's source; where one that shows other source of its
-    module defines it itself; or where it is first used.
+    """Where a chapter shows the source of a name. If none does: where one defines it
+    itself that shows other source of the module. If none does: where it is first used.
     """
     defined = places(name, "defined")
     return next(
@@ -271,7 +269,7 @@ def proof_anchor(file: str) -> str:
 
 
 def claims(file: Path) -> dict[str, str]:
-    """The name of each test of a file, and the sentence that it is."""
+    """Each test of a file: its name, and the sentence that the name spells."""
     return {
         name: name.removeprefix("test_").replace("_", " ")
         for name in cut(file.read_text("utf-8"))

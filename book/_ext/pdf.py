@@ -65,7 +65,7 @@ def article(page: BeautifulSoup, docname: str, site: Path, docnames: set[str]) -
     for answer in content.select("details"):
         answer["open"] = ""
     for figure in content.select("img[loading]"):
-        del figure["loading"]  # nobody comes near
+        del figure["loading"]  # nobody scrolls to it
     for element in content.select("[id]:not(svg [id])"):
         element["id"] = anchor(docname, element["id"])
     for link in content.select("a[href]"):
@@ -76,7 +76,7 @@ def article(page: BeautifulSoup, docname: str, site: Path, docnames: set[str]) -
             if name in docnames:
                 link["href"] = "#" + anchor(name, place)
             else:
-                del link["href"]  # a page that only the site has
+                del link["href"]  # only the site has this page
     return content.decode_contents()
 
 

@@ -19,7 +19,7 @@ Rows = list[dict]
 
 
 def store(device: str, machine: dict, rows: Rows) -> None:
-    """Keep a run and what it says of the goals, in the place of the one before it."""
+    """Keep a run, and whether it meets the goals, in the place of the one before it."""
     result = {"machine": machine, "rows": rows, "goals": judged(device, rows)}
     path = RESULTS / f"{'gpu' if device == 'cuda' else device}.json"
     keep(path, result)

@@ -1,7 +1,7 @@
 """How much the tests notice: small changes of the library, and which of them pass.
 
 python -m tests.benchmarks.mutation                     # every module: hours
-python -m tests.benchmarks.mutation waves rotary        # some modules
+python -m tests.benchmarks.mutation exact_angles rotary_positions  # some modules
 python -m tests.benchmarks.mutation --sample 40         # 40 changes of each, at random
 python -m tests.benchmarks.mutation --survivors         # those that passed the last run
 
@@ -33,11 +33,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from book._ext import library
 from tests import mutants
 from tests.benchmarks.goals import RESULTS, keep
 
 ROOT = mutants.ROOT
-# What a slip of the hand would do. The rest of cosmic-ray's operators make nonsense.
+# What a slip of the hand would do. The other operators of cosmic-ray make nonsense.
 SLIPS = {
     *("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Div", "Div_FloorDiv"),
     *("Mod_FloorDiv", "Pow_Mul", "BitAnd_BitOr", "BitOr_BitAnd"),
@@ -46,24 +47,22 @@ SLIPS = {
     *("Delete_Not", "Delete_USub", "Delete_Invert"),
 }
 NEVER = ("VariableInserter", "VariableReplacer", "RemoveDecorator")
-# The ranks of `sharding` import the library anew; `show` is tested by whole chapters.
-MODULES = sorted(
-    path.stem
-    for path in (ROOT / "embeddings_lib").glob("*.py")
-    if path.stem not in ("__init__", "sharding", "show")
-)
-# A change that takes so much longer than none has no end.
+# The ranks of `sharding` import the library anew, and whole chapters test `notebook`.
+MODULES = {
+    module.name: module
+    for module in sorted(library.modules(), key=lambda module: module.name)
+    if library.tests_of(module) and not module.name.startswith(("sharding", "notebook"))
+}
+# A run that takes so much longer than one without a change is taken to have no end.
 TIMES = 5
 SECONDS = 60
 KEPT = RESULTS / "mutation.json"
 SLOW = (
-    *("benchmarks", "browser", "launch", "mutants", "notebooks", "sharding", "show"),
-    *("site", "takeaway"),
+    *("benchmarks", "browser", "launch", "mutants", "notebook", "notebooks"),
+    *("sharding", "site", "takeaway"),
 )
-NEAREST = {
-    "device": ["test_package.py"],
-    "lookup": ["test_token_table.py", "test_learned.py"],
-}
+EVERYWHERE = ["test_promises.py"]  # they name nothing, and look at every module
+NEAREST = {"_guards": ["test_token_embedding.py", "test_learned_positions.py"]}
 # The star before them is no product, though it is changed as one.
 KEYWORDS_ONLY = re.compile(r"^\+ .*[\s(]/,")
 PUBLIC = r"^(?:def|class) ([A-Za-z]\w*)"
@@ -71,7 +70,12 @@ SHAPES = "--jaxtyping-packages=embeddings_lib,beartype.beartype"
 
 
 def source_of(module: str) -> str:
-    return (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
+    return MODULES[module].path.read_text("utf-8")
+
+
+def place_of(module: str, folder: Path) -> Path:
+    """Its file in a copy of the library."""
+    return folder / MODULES[module].path.relative_to(ROOT)
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,7 @@ class Change:
 
     def plant(self, folder: Path) -> None:
         shutil.copytree(ROOT / "embeddings_lib", folder / "embeddings_lib")
-        (folder / "embeddings_lib" / f"{self.module}.py").write_text(self.text, "utf-8")
+        place_of(self.module, folder).write_text(self.text, "utf-8")
 
 
 def changes(module: str) -> list[Change]:
@@ -124,7 +128,7 @@ def changes(module: str) -> list[Change]:
 def tests_of(module: str) -> list[str]:
     """The test modules that may notice, the nearest first."""
     source = source_of(module)
-    own = NEAREST.get(module, [f"test_{module}.py"])
+    own = NEAREST.get(module, [library.tests_of(MODULES[module]).name])
     names = re.compile(rf"\b({'|'.join(re.findall(PUBLIC, source, re.MULTILINE))})\b")
     slow = {f"test_{name}.py" for name in SLOW}
     others = [
@@ -132,7 +136,8 @@ def tests_of(module: str) -> list[str]:
         for path in sorted((ROOT / "tests").glob("test_*.py"))
         if path.name not in slow and names.search(path.read_text("utf-8"))
     ]
-    return [*own, *(name for name in others if name not in own)]
+    first = [*own, *EVERYWHERE]
+    return [*first, *(name for name in others if name not in first)]
 
 
 def outcome(change: Change, limit: int = 600) -> str:
@@ -141,7 +146,7 @@ def outcome(change: Change, limit: int = 600) -> str:
     with tempfile.TemporaryDirectory() as folder, _silence():
         change.plant(Path(folder))
         signal.alarm(limit)
-        examples = str(Path(folder, "embeddings_lib", f"{change.module}.py"))
+        examples = str(place_of(change.module, Path(folder)))
         own, *others = tests_of(change.module)
         tests = [own, examples, *others]
         failed = mutants.verdict(Path(folder), tests, SHAPES, "--doctest-modules") != 0
@@ -236,7 +241,7 @@ def main() -> None:
 
 
 def kept() -> dict[str, dict]:
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
 
 
 def store(

@@ -23,7 +23,7 @@ OWN_CODE = "".join(
 
 
 class Unreadable(Exception):
-    """There is no notebook to grade, and why."""
+    """There is no notebook to grade; the message says why."""
 
 
 def find(folder: Path, assignment: str) -> Path:
@@ -58,7 +58,7 @@ def cells_of(text: bytes) -> list[dict]:
     def cell(raw: dict) -> dict:
         source, marks = raw["source"], raw.get("metadata", {}).get("nbgrader", {})
         source = source if isinstance(source, str) else "".join(source)
-        source.encode()  # half a character is no text
+        source.encode()  # fails on half a character, which no text holds
         return {
             "type": raw["cell_type"],
             "source": source,

@@ -20,7 +20,7 @@ PUBLIC_SEED = checks.Draw.seed_of_course
 
 
 class Unfit(Exception):
-    """A master that must not be released, and why."""
+    """A master must not be released; the message says why."""
 
 
 def region(kind: str) -> re.Pattern:

@@ -1,4 +1,4 @@
-"""Of the results: a table of points, pages of feedback, a page to grade by hand."""
+"""Results become a table of points, pages of feedback, and a page to grade by hand."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ MANUAL = ["student", "assignment", "question", "points", "comment"]
 
 
 class BadScores(Exception):
-    """The file of manual scores cannot be used, and which line."""
+    """The file of manual scores cannot be used; the message names the line."""
 
 
 def read_manual(path: Path, masters: list[Master], students: list[str]) -> dict:
