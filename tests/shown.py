@@ -95,9 +95,9 @@ class Listing:
             if module.__name__ == GUARDS:
                 continue
             for function in functions(ast.parse(repr(show_source(thing)))):
-                place = f"{thing.__qualname__}." if inspect.isclass(thing) else ""
-                name = f"{place}{function.name}"
-                yield name, count_guards(function, guards_known_to(module))
+                method = f".{function.name}" if inspect.isclass(thing) else ""
+                guards = count_guards(function, guards_known_to(module))
+                yield f"{thing.__qualname__}{method}", guards
 
 
 def functions(tree: ast.AST) -> Iterator[ast.FunctionDef]:
