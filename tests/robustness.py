@@ -31,7 +31,9 @@ WHOLE = [*ALONE, "-n", "2", "--dist", "loadfile"]
 CHAPTERS = ["chapters", "book/performance.ipynb"]
 NOTEBOOKS = [*WHOLE, *CHAPTERS]
 LIBRARY = [*WHOLE, "embeddings_lib", "tests", "--ignore=tests/test_browser.py"]
-LIBRARY += [f"--ignore=tests/test_{name}.py" for name in ("site", "notebooks", "show")]
+LIBRARY += [
+    f"--ignore=tests/test_{name}.py" for name in ("site", "notebooks", "notebook")
+]
 
 
 @dataclass(frozen=True)
