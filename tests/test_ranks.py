@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 
 from embeddings_lib.sharding import run_on_ranks
-from tests.notebooks import ROOT
 
 
 def add_up(mesh):
@@ -162,8 +162,9 @@ for seen in run_on_ranks(lambda mesh: Seen(mesh.get_local_rank()), 2):
 """,
         "utf-8",
     )
+    here = {"PYTHONPATH": str(Path(__file__).parents[1])}
     output = subprocess.check_output(
-        [sys.executable, script], env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True
+        [sys.executable, script], env=os.environ | here, text=True
     )
     assert output.splitlines() == ["True 0", "True 1"]
 
