@@ -66,20 +66,18 @@ class PairIndex:
             left, right = before[place], after[gone]
             tokens[place], tokens[gone] = new, GAP
             after[place], before[right] = right, place
-            if tokens[left] != GAP:
-                counts[tokens[left], first] -= times[place]
-                self._add((tokens[left], new), left, born)
-            if tokens[right] != GAP:
-                counts[second, tokens[right]] -= times[place]
-                self._add((new, tokens[right]), place, born)
+            for old, fresh, start in (
+                ((tokens[left], first), (tokens[left], new), left),
+                ((second, tokens[right]), (new, tokens[right]), place),
+            ):
+                if GAP not in fresh:
+                    counts[old] -= times[place]
+                    counts[fresh] += times[place]
+                    places[fresh].append(start)
+                    born.add(fresh)
         del counts[pair]
         for pair in born:
             heapq.heappush(self.heap, self._entry(pair))
-
-    def _add(self, pair: tuple[int, int], place: int, born: set) -> None:
-        self.counts[pair] += self.times[place]
-        self.places[pair].append(place)
-        born.add(pair)
 
     def _entry(self, pair: tuple[int, int]) -> tuple:
         return -self.counts[pair], self.order(pair), pair

@@ -8,6 +8,7 @@ import pkgutil
 import pytest
 
 import embeddings_lib
+from embeddings_lib.tokenizer import GPT2_PATTERN
 
 # A default is a promise to those who leave the argument out. None says "nothing given".
 DEFAULTS = {
@@ -47,18 +48,23 @@ DEFAULTS = {
     "attention": {"causal": True},
     "attention_weights": {"causal": True},
     "connect": {"timeout": 60.0},
+    "encode_iterable": {"allowed_special": (), "disallowed_special": "all"},
+    "encoding_of": {"pattern": GPT2_PATTERN, "special_tokens": ()},
     "explained": {"silent": False},
     "fetch": {"progress": False},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0},
+    "load_encoding": {"pattern": GPT2_PATTERN, "special_tokens": ()},
     "look_up": {"sparse": False},
     "model_with": {"embed_dim": 32, "heads": 4},
     "rotary_from_config": {"layout": "halves"},
     "rotate": {"layout": "halves"},
     "run_on_ranks": {"timeout": 60.0},
+    "safe_pieces": {"special_tokens": (), "size": 65_536},
     "shard": {"cut": "rows"},
     "sinusoidal_encoding": {"base": 10_000.0},
     "t5_buckets": {"buckets": 32, "max_distance": 128},
     "train": {"lr": 3e-3},
+    "train_bpe": {"pattern": GPT2_PATTERN, "ties": "smallest_ids"},
     "train_skipgram": {"steps": 1000, "batch_size": 1024, "negatives": 5, "lr": 0.02},
     "wave_rates": {"base": 10_000.0},
     "yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True},
