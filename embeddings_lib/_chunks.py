@@ -61,7 +61,7 @@ def either(texts: Collection[str]) -> regex.Pattern:
     >>> either(["<|a|>"]).findall("a<|a|>b")
     ['<|a|>']
     """
-    return regex.compile("|".join(map(regex.escape, texts)) or r"(?!)")
+    return regex.compile("|".join(map(regex.escape, texts)) or r"\A(?!)")
 
 
 def check_cuts(pattern: str) -> None:
