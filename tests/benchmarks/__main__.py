@@ -179,11 +179,12 @@ def combined_case(shape, dtype, what):
         }
         calls = {name: torch.no_grad()(f) for name, f in functions.items()}
     else:
-        weights = dict.fromkeys(functions, list(ours.parameters()))
-        weights["transformers"] = [theirs.wte.weight, theirs.wpe.weight]
+        own = list(ours.parameters())
+        tables = {name: own for name in functions if name.startswith("ours")}
+        tables["transformers"] = [theirs.wte.weight, theirs.wpe.weight]
         calls = {
-            name: lambda f=f, w=weights[name]: torch.autograd.grad(f(), w, x)
-            for name, f in functions.items()
+            name: lambda f=functions[name], w=w: torch.autograd.grad(f(), w, x)
+            for name, w in tables.items()
         }
         calls["clone"] = x.clone
     yield from case("combined", shape, dtype, what, calls)
