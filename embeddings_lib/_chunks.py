@@ -34,8 +34,8 @@ def safe_pieces(
 ) -> Iterator[str]:
     """The same text in pieces of about `size` characters that split into words alone.
 
-    >>> list(safe_pieces(["a te", "xt in ", "parts"], size=4))
-    ['a', ' text in', ' parts']
+    >>> list(safe_pieces(["a lo", "ng day", " ends"], size=4))
+    ['a', ' long', ' day', ' ends']
 
     The usual patterns begin a word at a space that follows anything but white space,
     whatever else stands around them, so that is where the text is cut, but never inside
