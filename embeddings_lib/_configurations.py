@@ -239,6 +239,7 @@ def _layer_types(file: dict, by_type: dict) -> list[str]:
     if by_type and name not in file:
         return []
     every, layers = file.get(name, 1), file.get("num_hidden_layers", 0)
+    _guards.whole(1, **{name: every})
     return [other if (n + 1) % every else "full_attention" for n in range(layers)]
 
 
