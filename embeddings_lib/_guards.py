@@ -1,113 +1,481 @@
-"""What token tables and position tables share: a lookup that explains a wrong index."""
+"""Every check of the library, in one place, so that it is a line where it is called.
 
-from collections.abc import Callable
+A refusal says the rule, then what it got, and then what helps, where something surely
+does: "heads must divide embed_dim; got 3 heads and embed_dim 16".
+"""
+
+import functools
+import math
+from collections.abc import Callable, Iterable, Sequence
+from inspect import Parameter
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
+
+Number = int | float
+
+# One value
 
 
-def look_up(
-    indices: Int[Tensor, "*batch seq"],
-    weight: Float[Tensor, "rows embed_dim"],
-    *,
-    what: str,
-    remedy: str,
-    sparse: bool = False,
-) -> Float[Tensor, "*batch seq embed_dim"]:
-    """One row of `weight` for each index, or an error that says which index and where.
-
-    >>> look_up(torch.tensor([2, 0]), torch.eye(3), what="rows", remedy="count them")
-    tensor([[0., 0., 1.],
-            [1., 0., 0.]])
-
-    On a CPU the indices are read again only after PyTorch refused them. On a GPU they
-    are read first, once a call, as there a wrong one would end the program's use of the
-    GPU. Compiled code does not read them.
-
-    Raises TypeError for indices that are not int64 or int32, ValueError for indices on
-    another device, and IndexError for one outside the table.
-    """
-    return explained(
-        lambda indices: F.embedding(indices, weight, sparse=sparse),
-        indices,
-        rows=weight.shape[0],
-        device=weight.device,
-        what=what,
-        reason=f"the table has {weight.shape[0]} rows",
-        remedy=remedy,
-    )
+def at_least(least: Number, **values: Number) -> None:
+    """Each value, under the name that its caller knows, is `least` or more."""
+    for name, value in values.items():
+        if not value >= least:
+            raise ValueError(f"{name} must be at least {least}; got {value}")
 
 
-def explained(
-    look: Callable[[Tensor], Tensor],
-    indices: Int[Tensor, "*batch seq"],
-    *,
-    rows: int,
-    device: torch.device,
-    what: str,
-    reason: str,
-    remedy: str,
-    silent: bool = False,
-) -> Tensor:
-    """`look(indices)`, or the error of `look_up`, where `look` reads `rows` rows.
-
-    >>> table = torch.tensor([5.0, 6.0])
-    >>> words = {"what": "rows", "reason": "there are two", "remedy": "count them"}
-    >>> place = {"rows": 2, "device": table.device}
-    >>> explained(lambda i: table[i], torch.tensor([1]), **place, **words)
-    tensor([6.])
-
-    With `silent=True`, for a `look` that refuses no index, they are always read first.
-    """
-    if torch.compiler.is_compiling():
-        return look(indices)
-    elsewhere = isinstance(indices, Tensor) and indices.device != device
-    if silent or elsewhere or _fails_late(indices):
-        _check_kind(indices, device, what)
-        _check_range(indices, rows, what, reason, remedy)
-    try:
-        return look(indices)
-    except (IndexError, RuntimeError, TypeError):
-        _check_kind(indices, device, what)
-        _check_range(indices, rows, what, reason, remedy)
-        raise
+def above(bound: Number, **values: Number) -> None:
+    for name, value in values.items():
+        if not bound < value < math.inf:
+            raise ValueError(f"{name} must be above {bound} and finite; got {value}")
 
 
-def _check_kind(indices: Tensor, device: torch.device, what: str) -> None:
-    if not isinstance(indices, Tensor):
-        raise TypeError(
-            f"{what} must be a tensor, because rows are looked up on its device; got "
-            f"{type(indices).__name__}: wrap it in torch.tensor(...)"
-        )
-    if indices.dtype not in (torch.int64, torch.int32):
-        raise TypeError(
-            f"{what} must be int64 or int32, because they are row numbers; got "
-            f"{indices.dtype}: convert with .long()"
-        )
-    if indices.device != device:
+def between(least: Number, most: Number, **values: Number) -> None:
+    for name, value in values.items():
+        if not least <= value <= most:
+            raise ValueError(f"{name} must be {least} to {most}; got {value}")
+
+
+def whole(least: int, **values) -> None:
+    for name, value in values.items():
+        if not isinstance(value, int) or value < least:
+            raise ValueError(
+                f"{name} must be a whole number from {least} on; got {value!r}"
+            )
+
+
+def even(why: str, **values: int) -> None:
+    for name, value in values.items():
+        if value < 2 or value % 2:
+            raise ValueError(f"{name} must be even, because {why}; got {value}")
+
+
+def one_of(known: Iterable[str], **option) -> None:
+    ((name, value),) = option.items()
+    if value not in known:
+        *others, last = map(repr, known)
+        choice = f"{', '.join(others)} or {last}" if others else last
+        raise ValueError(f"{name} must be {choice}; got {value!r}")
+
+
+def multiple(of: dict[str, int], **value: int) -> None:
+    ((name, number),), ((divisor_name, divisor),) = value.items(), of.items()
+    if divisor < 1 or number % divisor:
         raise ValueError(
-            f"{what} must be on the table's device, because a lookup copies nothing "
-            f"between devices; got {what} on {indices.device} and a table on "
-            f"{device}: move them with .to('{device}')"
+            f"{name} must be a multiple of {divisor_name}; got {number} and {divisor}"
         )
 
 
-def _check_range(
-    indices: Tensor, rows: int, what: str, reason: str, remedy: str
-) -> None:
-    outside = (indices < 0) | (indices >= rows)
-    if outside.any():
-        place = tuple(outside.nonzero()[0].tolist())
-        raise IndexError(
-            f"{what} must be 0 to {rows - 1}, because {reason}; got "
-            f"{indices[place].item()} at index {place}: {remedy}"
-        )
+# Rows of a table
 
 
-def _fails_late(indices: Tensor) -> bool:
+def explains_indices(
+    what: str,
+    *,
+    table: str = "weight",
+    rows: int | None = None,
+    reason: str = "the table has {rows} rows",
+    remedy: str,
+) -> Callable:
+    """A decorator for `forward(self, indices)`, which reads rows of `self.<table>`: a
+    wrong index becomes an error that says which one and where it stands.
+
+    PyTorch itself refuses a wrong index on a CPU, so there the indices are read again
+    only after that. On a GPU they are read first, once a call, because there a wrong
+    one ends the program's use of the GPU. Compiled code does not read them.
+    """
+
+    def decorate(forward: Callable) -> Callable:
+        @functools.wraps(forward)
+        def explained(self, indices: Tensor) -> Tensor:
+            if torch.compiler.is_compiling():
+                return forward(self, indices)
+            device = getattr(self, table).device
+            elsewhere = isinstance(indices, Tensor) and indices.device != device
+
+            def check() -> None:
+                last = (rows or len(getattr(self, table))) - 1
+                why = reason.format(rows=last + 1)
+                _kind_of_indices(indices, device, what)
+                _range_of_indices(indices, last, what, why, remedy)
+
+            if elsewhere or fails_late(indices):
+                check()
+            try:
+                return forward(self, indices)
+            except (IndexError, RuntimeError, TypeError):
+                check()
+                raise
+
+        return explained
+
+    return decorate
+
+
+def fails_late(indices: Tensor) -> bool:
     """Whether a wrong index would surface only later, as a dead GPU or silent zeros."""
     if not isinstance(indices, Tensor) or indices.device.type in ("cpu", "meta"):
         return False
     return not (indices.is_cuda and torch.cuda.is_current_stream_capturing())
+
+
+def _kind_of_indices(indices: Tensor, device: torch.device, what: str) -> None:
+    if not isinstance(indices, Tensor):
+        raise TypeError(
+            f"{what} must be a tensor; got {type(indices).__name__}: wrap it in "
+            "torch.tensor(...)"
+        )
+    if indices.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"{what} must be int64 or int32; got {indices.dtype}")
+    if indices.device != device:
+        raise ValueError(
+            f"{what} must be on the table's device; got {what} on {indices.device} and "
+            f"a table on {device}: move them with .to('{device}')"
+        )
+
+
+def _range_of_indices(
+    indices: Tensor, last: int, what: str, why: str, remedy: str
+) -> None:
+    outside = (indices < 0) | (indices > last)
+    if outside.any():
+        place = tuple(outside.nonzero()[0].tolist())
+        raise IndexError(
+            f"{what} must be 0 to {last}, because {why}; got "
+            f"{indices[place].item()} at index {place}: {remedy}"
+        )
+
+
+VOCABULARY = "was the text encoded with another vocabulary?"
+
+
+def known_ids(
+    token_ids: Tensor, vocab_size: int, device: torch.device, what: str = "token IDs"
+) -> None:
+    """IDs read before they are used, where what uses them would refuse none."""
+    if not torch.compiler.is_compiling():
+        why = f"vocab_size is {vocab_size}"
+        _kind_of_indices(token_ids, device, what)
+        _range_of_indices(token_ids, vocab_size - 1, what, why, VOCABULARY)
+
+
+def span_within(seq: int, offset: int, *, rows: int, reason: str, remedy: str) -> None:
+    if seq < 0 or offset < 0 or offset + seq > rows:
+        raise IndexError(
+            f"positions must be 0 to {rows - 1}, because {reason.format(rows=rows)}; "
+            f"got {seq} tokens from position {offset}: {remedy}"
+        )
+
+
+# Positions
+
+
+def one_origin(positions: Tensor | None, offset: int) -> None:
+    if positions is not None and offset:
+        raise ValueError(
+            "positions and offset exclude each other, because both say where the text "
+            f"stands; got both, and offset {offset}: add it to the positions"
+        )
+
+
+def sinusoids(embed_dim: int, positions: Tensor | None = None) -> None:
+    even("each sine has a cosine beside it", embed_dim=embed_dim)
+    if positions is not None and positions.dtype in (torch.bfloat16, torch.float16):
+        raise TypeError(
+            "positions must be integers, float32 or float64, because a 16-bit format "
+            f"skips whole numbers from 256 or 2,048 on; got {positions.dtype}"
+        )
+
+
+def addable(rows: Tensor, places: Tensor, table: nn.Module) -> None:
+    """Rows that a table without weights computes are float32, and may be rounded."""
+    learned = rows.dtype != places.dtype and any(True for _ in table.parameters())
+    if learned or rows.device != places.device:
+        raise ValueError(
+            "token rows and position rows must have one device and one dtype; got "
+            f"{rows.dtype} on {rows.device} and {places.dtype} on {places.device}: "
+            "move the whole layer with .to()"
+        )
+
+
+def same_width(rows: Tensor, places: Tensor) -> None:
+    if rows.shape[-1] != places.shape[-1]:
+        raise ValueError(
+            "token rows and position rows must have the same width, because they are "
+            f"added feature by feature; got {rows.shape[-1]} and {places.shape[-1]}: "
+            "make both with one embed_dim"
+        )
+
+
+# Attention and rotation
+
+
+def keys_for(seq_q: int, seq_k: int) -> None:
+    if not 0 <= seq_q <= seq_k:
+        raise ValueError(
+            "there must be at least as many keys as queries, because the last query "
+            f"stands at the last key; got {seq_q} queries and {seq_k} keys: were the "
+            "keys of earlier tokens lost?"
+        )
+
+
+def buckets(buckets: int, max_distance: int) -> None:
+    if not 1 <= buckets // 2 < max_distance:
+        raise ValueError(
+            "half of the buckets must be at least 1 and below max_distance, because "
+            "that half is for single distances and the other for those up to "
+            f"max_distance; got {buckets} buckets and max_distance {max_distance}"
+        )
+
+
+def t5(heads: int, number: int, max_distance: int) -> None:
+    at_least(1, heads=heads)
+    buckets(number, max_distance)
+
+
+def rotary_sizes(head_dim: int, rotary_dim: int, layout: str = "halves") -> None:
+    one_of(("halves", "pairs"), layout=layout)
+    even("features rotate in pairs", head_dim=head_dim)
+    if not 2 <= rotary_dim <= head_dim or rotary_dim % 2:
+        raise ValueError(
+            "rotary_dim must be even and at most head_dim, because pairs of a head's "
+            f"features rotate; got {rotary_dim} with head_dim {head_dim}"
+        )
+
+
+def turn_of(x: Tensor, angles: Tensor, layout: str) -> None:
+    one_of(("halves", "pairs"), layout=layout)
+    if 2 * angles.shape[-1] > x.shape[-1]:
+        raise ValueError(
+            "each angle needs a pair of features; got "
+            f"{angles.shape[-1]} angles for {x.shape[-1]} features"
+        )
+
+
+_ORDER = "if heads stand before seq, swap them with .transpose(-3, -2)"
+
+
+def turnable(
+    q: Tensor, k: Tensor, positions: Tensor | None, head_dim: int, device: torch.device
+) -> None:
+    """Queries and keys that one module can turn, and positions that fit them."""
+    for x in (q, k):
+        if x.ndim < 3 or x.shape[-1] != head_dim:
+            raise ValueError(
+                "q and k must have the shape (*batch, seq, heads, head_dim); got "
+                f"{tuple(x.shape)} with head_dim {head_dim}"
+            )
+        if not x.is_floating_point() or x.dtype != q.dtype:
+            raise TypeError(
+                "q and k must have one floating-point dtype; got "
+                f"{q.dtype} and {k.dtype}"
+            )
+        if x.device != device:
+            raise ValueError(
+                f"q and k must be on the module's device; got {x.device} and a module "
+                f"on {device}: move the module with .to('{x.device}')"
+            )
+    if q.shape[:-2] != k.shape[:-2]:
+        raise ValueError(
+            "q and k must have the same batch and seq; got "
+            f"{tuple(q.shape)} and {tuple(k.shape)}: {_ORDER}"
+        )
+    if positions is not None:
+        *batch, seq = q.shape[:-2]
+        *given, length = positions.shape or (None,)
+        if length != seq or given not in ([], [1] * len(given), batch):
+            raise ValueError(
+                "positions must have the shape (seq) or (*batch, seq); got "
+                f"{tuple(positions.shape)} and q of shape {tuple(q.shape)}: {_ORDER}"
+            )
+
+
+def rotary_rows(weight: Tensor, head_dim: int, rotary_dim: int) -> None:
+    rotary_sizes(head_dim, rotary_dim)
+    if weight.shape[0] % head_dim:
+        raise ValueError(
+            "the rows must be heads times head_dim, because each head is reordered on "
+            f"its own; got {weight.shape[0]} rows and head_dim {head_dim}"
+        )
+
+
+# Sizes of a model
+
+
+def new_tokens(seq: int, offset: int) -> None:
+    whole(1, seq=seq)
+    whole(0, offset=offset)
+
+
+def shape(model) -> None:
+    """All sizes of a `ModelShape`."""
+    needed = ("vocab_size", "embed_dim", "layers", "heads")
+    whole(1, **{name: getattr(model, name) for name in needed})
+    optional = ("kv_heads", "head_dim", "mlp_dim")
+    given = {name: getattr(model, name) for name in optional}
+    whole(1, **{name: size for name, size in given.items() if size is not None})
+    whole(0, learned_positions=model.learned_positions)
+    if model.head_dim is None:
+        multiple({"heads": model.heads}, embed_dim=model.embed_dim)
+    multiple({"kv_heads": model.kv_heads or model.heads}, heads=model.heads)
+    one_of(("all", "qkv", "none"), biases=model.biases)
+
+
+# Scaled rates
+
+
+def slower(factor: Number, original_length: Number = 1) -> None:
+    if not 1 <= factor < math.inf:
+        raise ValueError(
+            f"factor must be at least 1, because rates only become slower; got {factor}"
+        )
+    at_least(1, original_length=original_length)
+
+
+def slowed(rates: Tensor, factor: Number, original_length: Number = 1) -> None:
+    slower(factor, original_length)
+    if len(rates) < 2:
+        raise ValueError(
+            "there must be at least two pairs, because the fastest and the slowest are "
+            f"treated differently; got {len(rates)}"
+        )
+
+
+def yarn(
+    rates: Tensor, factor: Number, length: Number, beta_slow: Number, beta_fast: Number
+) -> None:
+    slowed(rates, factor, length)
+    if not 0 < beta_slow < beta_fast:
+        raise ValueError(
+            "beta_slow must be above 0 and below beta_fast, because they are the turns "
+            "at which a pair is interpolated or kept; got "
+            f"{beta_slow} and {beta_fast}"
+        )
+
+
+def llama3(factor: Number, length: Number, low: Number, high: Number) -> None:
+    slower(factor, length)
+    if not low < high:
+        raise ValueError(
+            "low_freq_factor must be below high_freq_factor, because pairs with fewer "
+            f"turns are interpolated and pairs with more are kept; got {low} and {high}"
+        )
+
+
+def keys_of(kind: str, wanted: dict[str, Parameter], given: Iterable[str]) -> None:
+    """The keys that a configuration of this kind must have, and no other."""
+    lacking = [
+        key
+        for key, one in wanted.items()
+        if key not in given and one.default is one.empty
+    ]
+    strange = [key for key in given if key not in wanted]
+    if lacking or strange:
+        what = f"lacks {', '.join(lacking)}" if lacking else f"has {', '.join(strange)}"
+        raise ValueError(
+            f"rope_type {kind!r} has the keys: {', '.join(wanted) or 'none'}; this one "
+            f"{what}"
+        )
+
+
+# Words and counts
+
+
+def counts(table: Tensor) -> None:
+    if (table < 0).any() or table.sum() == 0:
+        raise ValueError(
+            "counts must be 0 or more, and not all 0; got "
+            f"{(table < 0).sum()} below 0, and a sum of {table.sum()}"
+        )
+
+
+def directions(embed_dim: int, matrix: Tensor) -> None:
+    most = min(matrix.shape)
+    if not 1 <= embed_dim <= most:
+        raise ValueError(
+            f"embed_dim must be 1 to {most}, because a matrix of shape "
+            f"{tuple(matrix.shape)} has {most} directions; got {embed_dim}"
+        )
+
+
+def trainable(words: Tensor, token_ids: Tensor, **numbers: Number) -> None:
+    above(0, **numbers)
+    if len(words) == 0:
+        raise ValueError(
+            "the text must have sentences of at least two words, because a pair needs "
+            f"two; got token IDs of shape {tuple(token_ids.shape)}"
+        )
+
+
+def known_words(words: Iterable[str], row_of: dict[str, int]) -> None:
+    for word in words:
+        if word not in row_of:
+            raise ValueError(
+                f"words must be among the {len(row_of)} that have a row; got {word!r}: "
+                "check its spelling, its case and its spaces"
+            )
+
+
+def sentences(texts: Sequence[Sequence[str]], row_of: dict[str, int]) -> None:
+    known_words((word for text in texts for word in text), row_of)
+    lengths = sorted({len(text) for text in texts})
+    if len(lengths) != 1:
+        raise ValueError(
+            "sentences must have the same number of words, because they become the "
+            f"rows of one tensor; got the lengths {lengths}"
+        )
+
+
+def named_directions(words: Sequence[str], lengths: Tensor) -> None:
+    different = len(set(words))
+    if not different == len(words) == len(lengths):
+        raise ValueError(
+            "each row must have a name of its own, because answers are names; got "
+            f"{len(lengths)} rows, {len(words)} words and {different} different words"
+        )
+    bad = ~(lengths.isfinite() & (lengths > 0)).flatten()
+    if bad.any():
+        row = int(bad.nonzero()[0])
+        raise ValueError(
+            "each row must have a direction, because a cosine divides by its length; "
+            f"got length {lengths[row].item()} for {words[row]!r}: leave that word out"
+        )
+
+
+def answerable(k: int, answers: int, length: Tensor) -> None:
+    between(1, answers, k=k)
+    if length < 1e-6:
+        raise ValueError(
+            "c + (b − a) must not be zero, because zero has no direction; got length "
+            f"{length.item()}: ask for other words"
+        )
+
+
+def some_questions(questions: Sequence) -> None:
+    if len(questions) == 0:
+        raise ValueError("accuracy needs at least one question; got none")
+
+
+# Tables in pieces
+
+
+def pieces(table: nn.Module, mesh, side: int) -> None:
+    """A table that can be cut on one side so that each rank gets a piece."""
+    if table.sparse:
+        raise ValueError(
+            "a table in pieces must have sparse=False, because PyTorch's distributed "
+            "tensors hold no sparse gradients; got sparse=True"
+        )
+    if mesh.ndim > 1 and mesh.mesh_dim_names is None:
+        raise ValueError(
+            "a mesh of several dimensions must have names, because the last one is "
+            f"taken by its name; got the shape {tuple(mesh.shape)}: give mesh_dim_names"
+        )
+    size, ranks = table.weight.shape[side], mesh.size(mesh.ndim - 1)
+    most, cut = -(-size // ranks), ("rows", "columns")[side]
+    if (ranks - 1) * most >= size:
+        raise ValueError(
+            f"each rank must get at least one of the {cut}, because it has a part in "
+            f"every lookup; got {size} {cut} for {ranks} ranks, in pieces of {most}: "
+            "take fewer ranks, or cut the other side"
+        )

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from embeddings_lib import _guards
+
 
 def attention(
     q: Float[Tensor, "*batch seq_q heads head_dim"],
@@ -61,11 +63,7 @@ def attention_weights(
     queries that the heads of keys do not divide.
     """
     seq_q, seq_k, heads, kv_heads = q.shape[-3], k.shape[-3], q.shape[-2], k.shape[-2]
-    if heads % kv_heads:
-        raise ValueError(
-            "the heads of queries must be a multiple of those of keys, because each "
-            f"key serves equally many queries; got {heads} and {kv_heads}"
-        )
+    _guards.multiple({"kv_heads": kv_heads}, heads=heads)
     groups = q.unflatten(-2, (kv_heads, -1))  # (*batch, seq_q, kv_heads, group, dim)
     scores = torch.einsum("...qhgd,...khd->...hgqk", groups, k).flatten(-4, -3)
     scores = scores / math.sqrt(q.shape[-1])
@@ -73,12 +71,7 @@ def attention_weights(
         scores = scores + bias
     seen = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
     if causal:
-        if seq_q > seq_k:
-            raise ValueError(
-                "a causal mask needs at least as many keys as queries, because a query "
-                f"sees its own key; got {seq_q} queries and {seq_k} keys: were the "
-                "keys of earlier tokens lost?"
-            )
+        _guards.keys_for(seq_q, seq_k)
         seen = seen.tril(seq_k - seq_q)
     if mask is not None:
         seen = seen & mask

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from embeddings_lib import _guards
+
 
 def alibi_slopes(heads: int) -> Float[Tensor, " heads"]:
     """How much each head takes from a score for each token of distance.
@@ -21,10 +23,7 @@ def alibi_slopes(heads: int) -> Float[Tensor, " heads"]:
 
     Source: Press et al. 2022, section 3, and for other n the code released with it.
     """
-    if heads < 1:
-        raise ValueError(
-            f"heads must be at least 1, because each has its own slope; got {heads}"
-        )
+    _guards.at_least(1, heads=heads)
     power = 2 ** int(math.log2(heads))
     exponents = torch.arange(1, 2 * power + 1) * (4 / power)  # as for 2 · power heads
     return 2.0 ** -torch.cat([exponents[1::2], exponents[0::2]])[:heads]
@@ -48,7 +47,7 @@ def alibi_bias(
     for keys ahead, which a causal mask hides. As in `attention`, the last query stands
     at the last key.
 
-    Raises ValueError as `alibi_slopes` does, and for more queries than keys.
+    Raises ValueError for fewer heads than one, or more queries than keys.
 
     Source: Press et al. 2022, section 3.
     """
@@ -75,12 +74,7 @@ def t5_buckets(
     Source: Raffel et al. 2020, section 2.1, and the code released with it.
     """
     half = buckets // 2
-    if not 1 <= half < max_distance:
-        raise ValueError(
-            "half of the buckets must be at least 1 and below max_distance, because "
-            "that half is for single distances and the other for those up to "
-            f"max_distance; got {buckets} buckets and max_distance {max_distance}"
-        )
+    _guards.buckets(buckets, max_distance)
     far = (distances.clamp(min=half) / half).log() / math.log(max_distance / half)
     wide = half + (far * (buckets - half)).long()
     return torch.where(distances < half, distances, wide.clamp(max=buckets - 1))
@@ -97,7 +91,8 @@ class T5Bias(nn.Module):
     ahead, which a causal mask hides. The numbers start at 0. The one entry of
     `state_dict` is `weight`, as in `relative_attention_bias` of T5's decoder.
 
-    Raises ValueError as `t5_buckets` does, and for fewer heads than one.
+    Raises ValueError for fewer heads than one, fewer than 2 buckets, or a max_distance
+    that is not above half of them.
 
     Source: Raffel et al. 2020, section 2.1.
     """
@@ -111,11 +106,7 @@ class T5Bias(nn.Module):
         device: torch.device | str | None = None,
     ):
         super().__init__()
-        if heads < 1:
-            raise ValueError(
-                f"heads must be at least 1, because each has its own row; got {heads}"
-            )
-        t5_buckets(torch.zeros(0).long(), buckets=buckets, max_distance=max_distance)
+        _guards.t5(heads, buckets, max_distance)
         self.buckets = buckets
         self.max_distance = max_distance
         self.weight = nn.Parameter(torch.zeros(buckets, heads, device=device))
@@ -140,10 +131,6 @@ def _distances(
 ) -> Int[Tensor, "seq_q seq_k"]:
     """How many tokens each key is behind each query, 0 for keys ahead."""
     seq_k = seq_q if seq_k is None else seq_k
-    if not 0 <= seq_q <= seq_k:
-        raise ValueError(
-            "there must be at least as many keys as queries, because the last query "
-            f"stands at the last key; got {seq_q} queries and {seq_k} keys"
-        )
+    _guards.keys_for(seq_q, seq_k)
     keys = torch.arange(seq_k, device=device)
     return (keys[seq_k - seq_q :, None] - keys).clamp(min=0)

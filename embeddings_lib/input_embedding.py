@@ -3,7 +3,8 @@
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from embeddings_lib.learned_positions import LearnedPositions
+from embeddings_lib import _guards
+from embeddings_lib.learned_positions import LearnedPositions, rows_at
 from embeddings_lib.sinusoidal_positions import SinusoidalPositions
 from embeddings_lib.token_embedding import TokenEmbedding
 
@@ -22,11 +23,11 @@ class InputEmbedding(nn.Module):
     feature by feature, with positions in tokens; then dropout, while training. Without
     `positions`, as in Llama and Mistral, where rotary positions enter in each block,
     it is the token's row alone. `scale` is 1 by default; the original Transformer and
-    Gemma take √embed_dim. Both parts are read directly: PyTorch's hooks on them do not
-    run.
+    Gemma take √embed_dim. With `inplace=True` the sum is written over the token rows:
+    INPLACE Do so where no hook keeps those rows.
 
-    Raises ValueError where the parts differ in width, device or dtype, and otherwise as
-    the parts do: IndexError for an ID outside the table or a text beyond
+    Raises ValueError where the parts differ in width, device or dtype, or for positions
+    and an offset at once, and IndexError for an ID outside the table or a text beyond
     `context_length`.
 
     Source: Vaswani et al. 2017, sections 3.4 and 3.5; Radford et al. 2018, section 3.1.
@@ -39,20 +40,16 @@ class InputEmbedding(nn.Module):
         *,
         scale: float | None = None,
         dropout: float = 0.0,
+        inplace: bool = False,
     ):
         super().__init__()
         self.token_table = token_table
         self.positions = positions
         self.scale = scale
+        self.inplace = inplace
         self.dropout = nn.Dropout(dropout)
         if positions is not None:
-            row, place = token_table.weight[0], positions.span(1)[0]
-            if row.shape != place.shape:
-                raise ValueError(
-                    "token rows and position rows must have the same width, because "
-                    f"they are added feature by feature; got {len(row)} and "
-                    f"{len(place)}: make both with one embed_dim"
-                )
+            _guards.same_width(token_table.weight, positions.span(1))
 
     def forward(
         self,
@@ -66,28 +63,14 @@ class InputEmbedding(nn.Module):
         The first token stands at `offset`; or `positions` names all places, (seq) for
         the whole batch or (*batch, seq).
         """
-        # Nobody else has seen these rows yet, so the rest may happen in place.
-        x = self.token_table.forward(token_ids)
+        x = self.token_table(token_ids)
         if self.scale is not None:
-            x.mul_(self.scale)
-        table = self.positions
-        if table is not None:
-            if positions is None:
-                rows = table.span(token_ids.shape[-1], offset)
-            else:
-                rows = table.forward(positions)
-            self._check(x, rows)
-            x.add_(rows)
-        return self.dropout(x) if self.training else x
-
-    def _check(self, x: Tensor, rows: Tensor) -> None:
-        fits = x.dtype == rows.dtype or isinstance(self.positions, SinusoidalPositions)
-        if not fits or x.device != rows.device:
-            raise ValueError(
-                "token rows and position rows must have one device and one dtype, "
-                f"because they are added; got {x.dtype} on {x.device} and {rows.dtype} "
-                f"on {rows.device}: move the whole layer with .to()"
-            )
+            x = x.mul_(self.scale) if self.inplace else x * self.scale
+        if self.positions is not None:
+            places = rows_at(self.positions, token_ids.shape[-1], positions, offset)
+            _guards.addable(x, places, self.positions)
+            x = x.add_(places) if self.inplace else (x + places).to(x.dtype)
+        return self.dropout(x)
 
     def extra_repr(self) -> str:
         return f"scale={self.scale}"

@@ -1,12 +1,12 @@
 """The smallest language model that takes any position scheme (chapter 8)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from embeddings_lib import _guards
 from embeddings_lib.attention import attention
 from embeddings_lib.input_embedding import InputEmbedding
 from embeddings_lib.rotary_positions import RotaryPositions
@@ -46,11 +46,7 @@ class TinyLM(nn.Module):
     ):
         super().__init__()
         vocab_size, embed_dim = inputs.token_table.weight.shape
-        if heads < 1 or embed_dim % heads:
-            raise ValueError(
-                "heads must divide embed_dim, because each head takes an equal part of "
-                f"the features; got {heads} heads and embed_dim {embed_dim}"
-            )
+        _guards.multiple({"heads": heads}, embed_dim=embed_dim)
         self.inputs = inputs
         self.rotary = rotary
         self.bias = bias
@@ -80,6 +76,10 @@ class TinyLM(nn.Module):
             scores.flatten(0, -2), token_ids[..., 1:].flatten().long(), reduction="none"
         )
         return losses.unflatten(0, scores.shape[:-1])
+
+    def loss(self, token_ids: Int[Tensor, "*batch seq"]) -> Float[Tensor, ""]:
+        """The mean of `losses`, in nats."""
+        return self.losses(token_ids).mean()
 
 
 class Block(nn.Module):
@@ -112,29 +112,3 @@ class Block(nn.Module):
             q, k = rotary(q, k)
         x = x + self.out(attention(q, k, v, bias=bias).flatten(-2))
         return x + self.down(F.gelu(self.up(self.norm_2(x))))
-
-
-def train(
-    model: TinyLM,
-    batches: Iterable[Int[Tensor, "batch seq"]],
-    *,
-    lr: float = 3e-3,
-) -> list[float]:
-    """One step of Adam for each batch of token IDs; the mean loss of each, in nats.
-
-    >>> from embeddings_lib import TokenEmbedding
-    >>> model = TinyLM(InputEmbedding(TokenEmbedding(5, 8)), layers=1, heads=2)
-    >>> text = torch.tensor([[0, 1, 2, 3, 4]])
-    >>> losses = train(model, [text] * 50)
-    >>> losses[-1] < losses[0] / 2
-    True
-    """
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    history = []
-    for token_ids in batches:
-        loss = model.losses(token_ids).mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        history.append(loss.item())
-    return history

@@ -1,13 +1,18 @@
 """GPT-2's second table: one learned row for each position (chapter 5)."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from embeddings_lib._guards import look_up
+from embeddings_lib import _guards
+from embeddings_lib.token_embedding import Table
+
+LENGTH = "context_length is {rows}"
+LONGER = "cut the text, or make the table larger"
 
 
-class LearnedPositions(nn.Module):
+class LearnedPositions(Table):
     """A learnable table of shape (context_length, embed_dim): position t has row t.
 
     >>> positions = LearnedPositions(context_length=8, embed_dim=3)
@@ -17,14 +22,17 @@ class LearnedPositions(nn.Module):
     torch.Size([2, 3])
 
     Equation: output[..., t, :] = weight[positions[..., t], :], with positions in
-    tokens, from 0. Rows start normal, with mean 0 and standard deviation `std`. The one
-    entry of `state_dict` is `weight`, as in the `wpe` of GPT-2.
+    tokens, from 0. Rows start normal, as in `Table`. The one entry of `state_dict` is
+    `weight`, as in the `wpe` of GPT-2.
 
     Raises IndexError for a position at or beyond `context_length` or below 0, naming
-    both numbers, and otherwise as `look_up` does.
+    both numbers, TypeError for positions that are not int64 or int32, and ValueError
+    for positions on another device, or a size below 1.
 
     Source: Radford et al. 2019; std 0.01 from the code released with it.
     """
+
+    rows_are = "context_length"
 
     def __init__(
         self,
@@ -35,46 +43,41 @@ class LearnedPositions(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__()
-        if context_length < 1 or embed_dim < 1:
-            raise ValueError(
-                "context_length and embed_dim must be at least 1, because the table "
-                f"needs a row and a column; got {context_length} and {embed_dim}"
-            )
-        if not std >= 0:
-            raise ValueError(
-                f"std must be 0 or more, because it is a spread; got {std}"
-            )
-        self.std = std
-        self.weight = nn.Parameter(
-            torch.empty(context_length, embed_dim, device=device, dtype=dtype)
-        )
-        self.reset_parameters()
+        _guards.at_least(1, context_length=context_length, embed_dim=embed_dim)
+        super().__init__(context_length, embed_dim, std=std, device=device, dtype=dtype)
 
-    def reset_parameters(self) -> None:
-        """Draw every row anew."""
-        nn.init.normal_(self.weight, std=self.std)
-
+    @_guards.explains_indices("positions", reason=LENGTH, remedy=LONGER)
     def forward(
         self, positions: Int[Tensor, "*batch seq"]
     ) -> Float[Tensor, "*batch seq embed_dim"]:
         """Look up any positions: (*batch, seq) -> (*batch, seq, embed_dim)."""
-        remedy = "the table ends at context_length, so cut the text or enlarge it"
-        return look_up(positions, self.weight, what="positions", remedy=remedy)
+        return F.embedding(positions, self.weight)
 
     def span(self, seq: int, offset: int = 0) -> Float[Tensor, "seq embed_dim"]:
         """The rows of the positions offset to offset + seq - 1, without a copy."""
         weight = self.weight
-        context_length = weight.shape[0]
-        if seq < 0 or offset < 0 or offset + seq > context_length:
-            raise IndexError(
-                f"positions must be 0 to {context_length - 1}, because context_length "
-                f"is {context_length}; got {seq} tokens from position {offset}: cut "
-                "the text or make the table larger"
-            )
+        _guards.span_within(seq, offset, rows=len(weight), reason=LENGTH, remedy=LONGER)
         return weight[offset : offset + seq]
 
-    def extra_repr(self) -> str:
-        context_length, embed_dim = self.weight.shape
-        sizes = f"context_length={context_length}, embed_dim={embed_dim}"
-        return f"{sizes}, std={self.std}"
+
+def rows_at(
+    table: nn.Module,
+    seq: int,
+    positions: Int[Tensor, "*batch seq"] | None = None,
+    offset: int = 0,
+) -> Float[Tensor, "*rows"]:
+    """The rows of `seq` tokens in a table of positions, wherever the text stands.
+
+    >>> table = LearnedPositions(context_length=8, embed_dim=3)
+    >>> rows_at(table, seq=2, offset=6).shape
+    torch.Size([2, 3])
+    >>> rows_at(table, seq=2, positions=torch.tensor([[0, 1], [6, 7]])).shape
+    torch.Size([2, 2, 3])
+
+    The first token stands at `offset`, and each next one a token further; or
+    `positions` names all places, (seq) for the whole batch or (*batch, seq).
+
+    Raises ValueError for both at once, and as the table's `forward` and `span` do.
+    """
+    _guards.one_origin(positions, offset)
+    return table.span(seq, offset) if positions is None else table(positions)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from embeddings_lib import _guards
+
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2, "float8": 1, "int8": 1}
 
 
@@ -41,28 +43,7 @@ class ModelShape:
     source: str = field(default="", compare=False)
 
     def __post_init__(self):
-        for name in ("vocab_size", "embed_dim", "layers", "heads"):
-            _check_whole(name, getattr(self, name), least=1)
-        for name in ("kv_heads", "head_dim", "mlp_dim"):
-            if getattr(self, name) is not None:
-                _check_whole(name, getattr(self, name), least=1)
-        _check_whole("learned_positions", self.learned_positions, least=0)
-        if self.head_dim is None and self.embed_dim % self.heads:
-            raise ValueError(
-                "embed_dim must be a multiple of heads, because each head takes an "
-                f"equal share of it; got {self.embed_dim} and {self.heads}: change "
-                "one, or give head_dim"
-            )
-        if self.heads % (self.kv_heads or self.heads):
-            raise ValueError(
-                "heads must be a multiple of kv_heads, because each key serves equally "
-                f"many queries; got {self.heads} and {self.kv_heads}: change one"
-            )
-        if self.biases not in ("all", "qkv", "none"):
-            raise ValueError(
-                "biases must be 'all', 'qkv' or 'none', because these are what "
-                f"published models have; got {self.biases!r}"
-            )
+        _guards.shape(self)
 
     def widths(self) -> tuple[int, int, int]:
         """The columns of the queries, of the keys, and of the MLP, in numbers.
@@ -142,8 +123,7 @@ class ModelShape:
 
     def input_bytes(self, batch: int, seq: int, dtype: str = "float32") -> int:
         """The vectors that enter the first block, (batch, seq, embed_dim), in bytes."""
-        _check_whole("batch", batch, least=1)
-        _check_whole("seq", seq, least=1)
+        _guards.whole(1, batch=batch, seq=seq)
         return batch * seq * self.embed_dim * bytes_per_number(dtype)
 
     def flops(self, seq: int, offset: int = 0) -> dict[str, int]:
@@ -157,7 +137,7 @@ class ModelShape:
         a query with a key, the masked pairs included. `offset` tokens before are in the
         cache of keys and values. Norms, softmax and biases are left out.
         """
-        _check_span(seq, offset)
+        _guards.new_tokens(seq, offset)
         q, _, _ = self.widths()
         matrices = self.block()["attention"] + self.block()["mlp"]
         pairs = seq * (offset + seq)
@@ -180,7 +160,7 @@ class ModelShape:
         and writes one. The blocks and the head read each weight once, and the blocks
         the cached keys and values.
         """
-        _check_span(seq, offset)
+        _guards.new_tokens(seq, offset)
         size, (_, kv, _) = bytes_per_number(dtype), self.widths()
         parts, rows = self.parameters(), 3 if self.learned_positions else 2
         cache = 2 * self.layers * kv * offset
@@ -202,22 +182,5 @@ def bytes_per_number(dtype: str) -> int:
 
     Raises ValueError for a format that is not in `BYTES`.
     """
-    if dtype not in BYTES:
-        raise ValueError(
-            "dtype must be a format of known width, because bytes are counted from it; "
-            f"got {dtype!r}: take one of {', '.join(BYTES)}"
-        )
+    _guards.one_of(BYTES, dtype=dtype)
     return BYTES[dtype]
-
-
-def _check_whole(name: str, value, least: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise ValueError(
-            f"{name} must be a whole number from {least} on, because it counts things; "
-            f"got {value!r}: give an int of at least {least}"
-        )
-
-
-def _check_span(seq: int, offset: int) -> None:
-    _check_whole("seq", seq, least=1)
-    _check_whole("offset", offset, least=0)

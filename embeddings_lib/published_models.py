@@ -1,5 +1,6 @@
 """The sizes of published models, each with its source (chapter 9)."""
 
+from embeddings_lib import _guards
 from embeddings_lib.model_shape import ModelShape
 
 
@@ -11,11 +12,7 @@ def published_shape(name: str) -> ModelShape:
 
     Raises ValueError for a name that is not in `PUBLISHED`.
     """
-    if name not in PUBLISHED:
-        raise ValueError(
-            "name must be a model of PUBLISHED, because only shapes with a source are "
-            f"kept; got {name!r}: take one of {', '.join(PUBLISHED)}"
-        )
+    _guards.one_of(PUBLISHED, name=name)
     return PUBLISHED[name]
 
 

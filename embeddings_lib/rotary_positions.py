@@ -6,7 +6,51 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from embeddings_lib import _guards
+from embeddings_lib._fast_rotation import rotate_fast
 from embeddings_lib.exact_angles import ExactAngles, wave_rates
+from embeddings_lib.learned_positions import rows_at
+
+
+def split_pairs(x: Tensor, layout: str) -> tuple[Tensor, Tensor]:
+    """The first and the second feature of each pair, along the last axis.
+
+    >>> split_pairs(torch.tensor([0, 1, 2, 3]), "pairs")  # neighbours
+    (tensor([0, 2]), tensor([1, 3]))
+    >>> split_pairs(torch.tensor([0, 1, 2, 3]), "halves")  # one half with the other
+    (tensor([0, 1]), tensor([2, 3]))
+    """
+    neighbours = layout == "pairs"
+    return (x[..., 0::2], x[..., 1::2]) if neighbours else x.chunk(2, dim=-1)
+
+
+def join_pairs(a: Tensor, b: Tensor, layout: str) -> Tensor:
+    """The inverse of `split_pairs`.
+
+    >>> join_pairs(torch.tensor([0, 2]), torch.tensor([1, 3]), "pairs")
+    tensor([0, 1, 2, 3])
+    """
+    neighbours = layout == "pairs"
+    return torch.stack([a, b], -1).flatten(-2) if neighbours else torch.cat([a, b], -1)
+
+
+def rotate_by(
+    x: Float[Tensor, "*batch seq heads head_dim"],
+    cos: Float[Tensor, "*positions seq #heads pairs"],
+    sin: Float[Tensor, "*positions seq #heads pairs"],
+    layout: str,
+) -> Float[Tensor, "*batch seq heads head_dim"]:
+    """Turn each pair of features, from the cosine and the sine of its angle.
+
+    >>> x = torch.tensor([1.0, 2.0]).reshape(1, 1, 2)
+    >>> zero, one = torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
+    >>> rotate_by(x, cos=zero, sin=one, layout="pairs").flatten()  # a quarter of a turn
+    tensor([-2.,  1.])
+    """
+    size = 2 * cos.shape[-1]
+    a, b = split_pairs(x[..., :size], layout)
+    turned = join_pairs(a * cos - b * sin, b * cos + a * sin, layout)
+    return torch.cat([turned.to(x.dtype), x[..., size:]], dim=-1)
 
 
 def rotate(
@@ -31,36 +75,9 @@ def rotate(
 
     Source: Su et al. 2021, section 3.4.2.
     """
-    _check_layout(layout)
-    if 2 * angles.shape[-1] > x.shape[-1]:
-        raise ValueError(
-            "each angle needs a pair of features, because features rotate in pairs; "
-            f"got {angles.shape[-1]} angles for {x.shape[-1]} features"
-        )
+    _guards.turn_of(x, angles, layout=layout)
     angles = angles.unsqueeze(-2)  # the same in every head
-    return turn(x, angles.cos(), angles.sin(), layout=layout)
-
-
-def turn(
-    x: Float[Tensor, "*batch seq heads head_dim"],
-    cos: Float[Tensor, "*positions seq #heads pairs"],
-    sin: Float[Tensor, "*positions seq #heads pairs"],
-    *,
-    layout: str,
-) -> Float[Tensor, "*batch seq heads head_dim"]:
-    """The equation of `rotate`, from cosines and sines.
-
-    >>> x = torch.tensor([1.0, 2.0]).reshape(1, 1, 2)
-    >>> zero, one = torch.zeros(1, 1, 1), torch.ones(1, 1, 1)
-    >>> turn(x, cos=zero, sin=one, layout="pairs").flatten()  # a quarter of a turn
-    tensor([-2.,  1.])
-    """
-    pairs = cos.shape[-1]
-    turning = x[..., : 2 * pairs].to(torch.promote_types(x.dtype, cos.dtype))
-    axis, shape = (-1, (pairs, 2)) if layout == "pairs" else (-2, (2, pairs))
-    a, b = turning.unflatten(-1, shape).unbind(axis)
-    turned = torch.stack([a * cos - b * sin, b * cos + a * sin], axis).flatten(-2)
-    return torch.cat([turned.to(x.dtype), x[..., 2 * pairs :]], dim=-1)
+    return rotate_by(x, angles.cos(), angles.sin(), layout)
 
 
 class RotaryPositions(nn.Module):
@@ -83,7 +100,8 @@ class RotaryPositions(nn.Module):
     There are no weights, and nothing grows: positions 0 to 1,048,575 are exact to 2e-7.
 
     Raises ValueError for an odd head_dim or rotary_dim, a rotary_dim above head_dim, an
-    unknown layout, and q and k that do not fit, and otherwise as `ExactAngles` does.
+    unknown layout, a base that is not above 1, and q and k that do not fit, TypeError
+    for q and k of two dtypes, and IndexError for a position out of reach.
 
     Source: Su et al. 2021; "halves" and `rotary_dim` from the code of GPT-NeoX and
     GPT-J.
@@ -101,14 +119,14 @@ class RotaryPositions(nn.Module):
         device: torch.device | str | None = None,
     ):
         super().__init__()
-        _check_layout(layout)
         self.head_dim = head_dim
-        self.rotary_dim = _check_sizes(head_dim, rotary_dim)
+        self.rotary_dim = head_dim if rotary_dim is None else rotary_dim
         self.base = base
         self.layout = layout
+        _guards.rotary_sizes(head_dim, self.rotary_dim, layout=layout)
         rates = wave_rates(self.rotary_dim, base)
         rates = scaling(rates) if scaling else rates
-        self.waves = ExactAngles(rates, radius=attention_factor, device=device)
+        self.angles = ExactAngles(rates, radius=attention_factor, device=device)
 
     def forward(
         self,
@@ -128,190 +146,19 @@ class RotaryPositions(nn.Module):
         for the whole batch or (*batch, seq). With `inplace=True` the result may
         overwrite q and k, which saves memory.
         """
+        _guards.turnable(q, k, positions, self.head_dim, self.angles.low.device)
+        angles = rows_at(self.angles, q.shape[-3], positions, offset)
+        points = angles.unsqueeze(-3)  # the same in every head
         if torch.compiler.is_compiling():
-            if positions is None:
-                positions = torch.arange(offset, offset + q.shape[-3], device=q.device)
-            cos, sin = (part.unsqueeze(-2) for part in self.waves.cos_sin(positions))
-            return tuple(turn(x, cos, sin, layout=self.layout) for x in (q, k))
-        _check_call(self, q, k, positions, offset)
-        if positions is None:
-            turns = self.waves.span(q.shape[-3], offset)
-        else:
-            turns = self.waves(positions)
-        turns = turns.unsqueeze(-2)  # the same in every head
-        if q.dtype == torch.float64:
-            turns = turns.to(torch.complex128)
-        if self.layout == "pairs":
-            turn_fast, parts = _turn_pairs, (turns,)
-        else:
-            cos, sin = turns.real, turns.imag.contiguous()
-            turn_fast, parts = _turn_halves, (torch.cat([cos, cos], dim=-1), sin)
-        return tuple(_by_slabs(turn_fast, x, parts, inplace) for x in (q, k))
+            cos, sin = points.unbind(-1)
+            return tuple(rotate_by(x, cos, sin, self.layout) for x in (q, k))
+        return rotate_fast((q, k), points, self.layout, inplace)
 
     def extra_repr(self) -> str:
         return (
             f"head_dim={self.head_dim}, base={self.base}, "
             f"rotary_dim={self.rotary_dim}, layout={self.layout!r}"
         )
-
-
-def _check_call(
-    rotary: RotaryPositions, q: Tensor, k: Tensor, positions: Tensor | None, offset: int
-) -> None:
-    device = rotary.waves.low.device
-    for x in (q, k):
-        if x.ndim < 3 or x.shape[-1] != rotary.head_dim:
-            raise ValueError(
-                "q and k must have the shape (*batch, seq, heads, head_dim), as "
-                f"each head's features rotate; got {tuple(x.shape)} with head_dim "
-                f"{rotary.head_dim}"
-            )
-        if not x.is_floating_point() or x.dtype != q.dtype:
-            raise TypeError(
-                "q and k must have one floating-point dtype, because their product "
-                f"is a score; got {q.dtype} and {k.dtype}: convert one with .to()"
-            )
-        if x.device != device:
-            raise ValueError(
-                "q and k must be on the module's device, because a rotation copies "
-                f"nothing between devices; got {x.device} and a module on "
-                f"{device}: move the module with .to('{x.device}')"
-            )
-    if q.shape[:-2] != k.shape[:-2]:
-        raise ValueError(
-            "q and k must have the same batch and seq, because they stand at the "
-            f"same positions; got {tuple(q.shape)} and {tuple(k.shape)}: {_ORDER}"
-        )
-    if positions is None:
-        return
-    if offset:
-        raise ValueError(
-            "positions and offset exclude each other, because both say where the "
-            f"text stands; got both, and offset {offset}: add it to the positions"
-        )
-    *batch, seq = q.shape[:-2]
-    *given, length = positions.shape or (None,)
-    if length != seq or given not in ([], [1] * len(given), batch):
-        raise ValueError(
-            "positions must have the shape (seq) or (*batch, seq), because each "
-            f"token stands at one; got {tuple(positions.shape)} and q of shape "
-            f"{tuple(q.shape)}: {_ORDER}"
-        )
-
-
-_ORDER = "if heads stand before seq, swap them with .transpose(-3, -2)"
-
-
-def _check_layout(layout: str) -> None:
-    if layout not in ("halves", "pairs"):
-        raise ValueError(
-            "layout must be 'halves' or 'pairs', because it says which features rotate "
-            f"together; got {layout!r}"
-        )
-
-
-def _check_sizes(head_dim: int, rotary_dim: int | None) -> int:
-    """The number of features that rotate."""
-    if head_dim < 2 or head_dim % 2:
-        raise ValueError(
-            f"head_dim must be even, because features rotate in pairs; got {head_dim}"
-        )
-    rotary_dim = head_dim if rotary_dim is None else rotary_dim
-    if not 2 <= rotary_dim <= head_dim or rotary_dim % 2:
-        raise ValueError(
-            "rotary_dim must be even and at most head_dim, because pairs of a head's "
-            f"features rotate; got {rotary_dim} with head_dim {head_dim}"
-        )
-    return rotary_dim
-
-
-def _by_slabs(
-    turn_fast: Callable[..., Tensor],
-    x: Tensor,
-    parts: tuple[Tensor, ...],
-    inplace: bool,
-) -> Tensor:
-    """`turn_fast(x, *parts)`, so that on a CPU intermediates stay in its cache."""
-    if torch.is_grad_enabled() and x.requires_grad:
-        if turn_fast is _turn_halves:
-            return _TurnHalves.apply(x, *parts)
-        return turn_fast(x, *parts, inplace=inplace)
-    one_pass = turn_fast is _turn_pairs and x.dtype in (torch.float32, torch.float64)
-    if x.numel() < 2**19 or one_pass or x.device.type != "cpu":
-        return turn_fast(x, *parts, inplace=inplace)
-    rows = max(1, 2**18 * x.shape[-3] // x.numel())
-    out = x if inplace else torch.empty_like(x)
-    slabs = [whole.split(rows, dim=-3) for whole in (out, x, *parts)]
-    for target, source, *angles in zip(*slabs, strict=True):
-        target.copy_(turn_fast(source, *angles))
-    return out
-
-
-class _TurnHalves(torch.autograd.Function):
-    """`_turn_halves` for training: the gradient of a turn is the turn back."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-        return _by_slabs(_turn_halves, x.detach(), (cos, sin), False)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output) -> None:
-        ctx.save_for_backward(*inputs[1:])
-        ctx.save_for_forward(*inputs[1:])
-
-    @staticmethod
-    def backward(ctx, grad):
-        cos, sin = ctx.saved_tensors
-        return _TurnHalves.apply(grad, cos, -sin), None, None
-
-    @staticmethod
-    def jvp(ctx, tangent, *_):
-        return _TurnHalves.apply(tangent, *ctx.saved_tensors)
-
-
-def _turn_pairs(x: Tensor, turns: Tensor, *, inplace: bool = False) -> Tensor:
-    """One complex product for each pair of neighbours."""
-    turning = _widen(x, 2 * turns.shape[-1])
-    *strides, last = turning.stride()
-    if last != 1 or any(n % 2 for n in (*strides, turning.storage_offset())):
-        turned = turn(turning, turns.real, turns.imag, layout="pairs")
-        return _assemble(x, turned, inplace)
-    pairs = torch.view_as_complex(turning.unflatten(-1, (-1, 2)))
-    if turning.dtype == x.dtype and not inplace:
-        return _assemble(x, torch.view_as_real(pairs * turns).flatten(-2), inplace)
-    pairs.mul_(turns)  # in x itself, or in its wider copy
-    return x if turning.dtype == x.dtype else _assemble(x, turning, inplace)
-
-
-def _turn_halves(
-    x: Tensor, cos: Tensor, sin: Tensor, *, inplace: bool = False
-) -> Tensor:
-    """One pass for the cosines, given for both halves, and one for each sine."""
-    turning = _widen(x, cos.shape[-1])
-    turned = turning * cos
-    (a, b), (to_a, to_b) = turning.chunk(2, -1), turned.chunk(2, -1)
-    to_a.addcmul_(b, sin, value=-1)
-    to_b.addcmul_(a, sin)
-    return _assemble(x, turned, inplace)
-
-
-def _widen(x: Tensor, size: int) -> Tensor:
-    """The features that turn, with at least 32 bits each."""
-    turning = x if size == x.shape[-1] else x[..., :size]
-    return turning if x.dtype.itemsize > 2 else turning.float()
-
-
-def _assemble(x: Tensor, turned: Tensor, inplace: bool) -> Tensor:
-    """What turned, in the dtype of x, with the features of x that did not."""
-    size = turned.shape[-1]
-    if inplace:
-        x[..., :size] = turned
-        return x
-    if size == x.shape[-1]:
-        return turned.to(x.dtype)
-    return torch.cat([turned.to(x.dtype), x[..., size:]], dim=-1)
 
 
 def to_pairs(
@@ -328,9 +175,10 @@ def to_pairs(
     In each head, row i becomes row 2i, and row i + rotary_dim / 2 becomes row 2i + 1.
     Scores do not change if both projections, their biases, and `layout` change.
 
-    Raises ValueError where head_dim does not divide the rows, or as `RotaryPositions`.
+    Raises ValueError where head_dim does not divide the rows, for an odd head_dim or
+    rotary_dim, and for a rotary_dim above head_dim.
     """
-    return _reorder(weight, head_dim, rotary_dim, shape=(2, -1))
+    return _reorder(weight, head_dim, rotary_dim, "halves", "pairs")
 
 
 def to_halves(
@@ -346,20 +194,17 @@ def to_halves(
 
     In each head, row 2i becomes row i, and row 2i + 1 becomes row i + rotary_dim / 2.
 
-    Raises as `to_pairs` does.
+    Raises ValueError where `to_pairs` does.
     """
-    return _reorder(weight, head_dim, rotary_dim, shape=(-1, 2))
+    return _reorder(weight, head_dim, rotary_dim, "pairs", "halves")
 
 
 def _reorder(
-    weight: Tensor, head_dim: int, rotary_dim: int | None, shape: tuple[int, int]
+    weight: Tensor, head_dim: int, rotary_dim: int | None, old: str, new: str
 ) -> Tensor:
-    rotary_dim = _check_sizes(head_dim, rotary_dim)
-    if weight.shape[0] % head_dim:
-        raise ValueError(
-            "the rows must be heads times head_dim, because each head is reordered on "
-            f"its own; got {weight.shape[0]} rows and head_dim {head_dim}"
-        )
-    heads = weight.unflatten(0, (-1, head_dim))
-    turning = heads[:, :rotary_dim].unflatten(1, shape).transpose(1, 2).flatten(1, 2)
-    return torch.cat([turning, heads[:, rotary_dim:]], dim=1).flatten(0, 1)
+    rotary_dim = head_dim if rotary_dim is None else rotary_dim
+    _guards.rotary_rows(weight, head_dim, rotary_dim)
+    heads = weight.unflatten(0, (-1, head_dim)).movedim(1, -1)  # features last
+    turning = join_pairs(*split_pairs(heads[..., :rotary_dim], old), new)
+    reordered = torch.cat([turning, heads[..., rotary_dim:]], dim=-1)
+    return reordered.movedim(-1, 1).flatten(0, 1)

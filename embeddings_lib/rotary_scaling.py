@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from embeddings_lib import _guards
 from embeddings_lib.rotary_positions import RotaryPositions
 
 Rates = Float[Tensor, " pairs"]
@@ -27,7 +28,7 @@ def linear(rates: Rates, *, factor: float) -> Rates:
 
     Source: Chen et al. 2023, section 2.
     """
-    _check(factor)
+    _guards.slower(factor)
     return rates / factor
 
 
@@ -44,8 +45,7 @@ def ntk(rates: Rates, *, factor: float) -> Rates:
 
     Source: bloc97 2023, "NTK-aware scaled RoPE", as in Peng et al. 2023, section 3.
     """
-    _check(factor)
-    _check_pairs(rates)
+    _guards.slowed(rates, factor)
     share = torch.linspace(0, 1, len(rates), dtype=rates.dtype, device=rates.device)
     return rates * factor**-share
 
@@ -65,11 +65,11 @@ def dynamic_ntk(
     to the original length. Keys that a cache turned earlier, with other rates, do not
     fit the new ones.
 
-    Raises ValueError as `ntk` does, and for a length below 1.
+    Raises ValueError for a factor or a length below 1, or fewer than two pairs.
 
     Source: emozilla 2023, "Dynamically scaled RoPE", as in Peng et al. 2023.
     """
-    _check(factor, original_length)
+    _guards.slower(factor, original_length)
     grown = max(seq, original_length) / original_length
     return ntk(rates, factor=factor * grown - (factor - 1))
 
@@ -102,14 +102,7 @@ def yarn(
 
     Source: Peng et al. 2023, section 3, and the code released with it.
     """
-    _check(factor, original_length)
-    _check_pairs(rates)
-    if not 0 < beta_slow < beta_fast:
-        raise ValueError(
-            "beta_slow must be above 0 and below beta_fast, because they are the turns "
-            "at which a pair is interpolated or kept; got "
-            f"{beta_slow} and {beta_fast}"
-        )
+    _guards.yarn(rates, factor, original_length, beta_slow, beta_fast)
     step = math.log(rates[0] / rates[1])
 
     def pair_with(turns: float) -> float:
@@ -136,7 +129,7 @@ def yarn_attention_factor(factor: float) -> float:
 
     Source: Peng et al. 2023, section 3.
     """
-    _check(factor)
+    _guards.slower(factor)
     return 0.1 * math.log(factor) + 1
 
 
@@ -167,20 +160,14 @@ def llama3(
     Source: the code released with Llama 3.1, 2024; the same rule, "NTK-by-parts", in
     Peng et al. 2023, section 3.
     """
-    _check(factor, original_length)
-    if not low_freq_factor < high_freq_factor:
-        raise ValueError(
-            "low_freq_factor must be below high_freq_factor, because pairs with fewer "
-            "turns are interpolated and pairs with more are kept; got "
-            f"{low_freq_factor} and {high_freq_factor}"
-        )
+    _guards.llama3(factor, original_length, low_freq_factor, high_freq_factor)
     turns = original_length * rates / (2 * math.pi)
     keep = (turns - low_freq_factor) / (high_freq_factor - low_freq_factor)
     keep = keep.clamp(0, 1)
     return rates * keep + rates / factor * (1 - keep)
 
 
-KINDS = {
+SCALINGS = {
     "default": lambda rates: rates,
     "linear": linear,
     "dynamic": dynamic_ntk,
@@ -201,7 +188,7 @@ def rotary_from_config(
     """The rotary positions that the config.json of a published model asks for.
 
     >>> config = {"rope_type": "linear", "rope_theta": 500_000.0, "factor": 4.0}
-    >>> rotary_from_config(config, head_dim=8).waves.rates[0]
+    >>> rotary_from_config(config, head_dim=8).angles.rates[0]
     tensor(0.2500, dtype=torch.float64)
 
     `parameters` is the entry `rope_parameters`; in older files `rope_scaling`, with the
@@ -215,11 +202,7 @@ def rotary_from_config(
     """
     given = {key: value for key, value in parameters.items() if value is not None}
     kind = given.pop("rope_type", None) or given.pop("type", "default")
-    if kind not in KINDS:
-        raise ValueError(
-            "rope_type must be a known one, because each slows down other pairs; got "
-            f"{kind!r}, and known are {', '.join(KINDS)}"
-        )
+    _guards.one_of(SCALINGS, rope_type=kind)
     options = {"base": given.pop("rope_theta", 10_000.0)}
     if share := given.pop("partial_rotary_factor", None):
         options["rotary_dim"] = int(head_dim * share)
@@ -228,46 +211,13 @@ def rotary_from_config(
         options["attention_factor"] = grown or yarn_attention_factor(given["factor"])
     if kind == "dynamic" and seq is not None:
         given["seq"] = seq
-    options["scaling"] = partial(KINDS[kind], **_arguments(kind, given))
+    options["scaling"] = partial(SCALINGS[kind], **_arguments(kind, given))
     return RotaryPositions(head_dim, **options, layout=layout, device=device)
 
 
 def _arguments(kind: str, given: dict) -> dict:
     """The keys of a configuration as arguments of the function for `kind`, checked."""
-    _, *parameters = inspect.signature(KINDS[kind]).parameters.values()
+    _, *parameters = inspect.signature(SCALINGS[kind]).parameters.values()
     wanted = {CONFIG_NAMES.get(one.name, one.name): one for one in parameters}
-    lacking = [
-        key
-        for key, one in wanted.items()
-        if key not in given and one.default is one.empty
-    ]
-    strange = [key for key in given if key not in wanted]
-    if lacking or strange:
-        remedy = (
-            f"add {', '.join(lacking)}" if lacking else f"drop {', '.join(strange)}"
-        )
-        raise ValueError(
-            f"rope_type {kind!r} has the keys: {', '.join(wanted) or 'none'}, because "
-            f"its rates depend on them; got {', '.join(given) or 'none'}: {remedy}"
-        )
+    _guards.keys_of(kind, wanted, given)
     return {wanted[key].name: value for key, value in given.items()}
-
-
-def _check(factor: float, original_length: int = 1) -> None:
-    if not 1 <= factor < math.inf:
-        raise ValueError(
-            f"factor must be at least 1, because rates only become slower; got {factor}"
-        )
-    if original_length < 1:
-        raise ValueError(
-            "original_length must be at least 1, because it is the length in tokens "
-            f"that the model was trained with; got {original_length}"
-        )
-
-
-def _check_pairs(rates: Rates) -> None:
-    if len(rates) < 2:
-        raise ValueError(
-            "there must be at least two pairs, because the fastest and the slowest "
-            f"are treated differently; got {len(rates)}"
-        )

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int, Num
 from torch import Tensor, nn
 
+from embeddings_lib import _guards
 from embeddings_lib.exact_angles import ExactAngles, wave_rates
 
 
@@ -28,24 +29,11 @@ def sinusoidal_encoding(
 
     Source: Vaswani et al. 2017, section 3.5.
     """
-    _check_even(embed_dim)
-    if positions.dtype in (torch.bfloat16, torch.float16):
-        raise TypeError(
-            "positions must be integers, float32 or float64, because a 16-bit format "
-            f"skips whole numbers from 256 or 2,048 on; got {positions.dtype}"
-        )
+    _guards.sinusoids(embed_dim, positions)
     # On the CPU, as some GPUs have no float64.
     angles = positions.detach().cpu().double()[..., None] * wave_rates(embed_dim, base)
     waves = torch.stack([angles.sin(), angles.cos()], dim=-1)  # (..., embed_dim / 2, 2)
     return waves.flatten(-2).float().to(positions.device)
-
-
-def _check_even(embed_dim: int) -> None:
-    if embed_dim < 2 or embed_dim % 2:
-        raise ValueError(
-            "embed_dim must be even, because each sine has a cosine beside it; got "
-            f"{embed_dim}"
-        )
 
 
 class SinusoidalPositions(nn.Module):
@@ -61,7 +49,9 @@ class SinusoidalPositions(nn.Module):
     (sine, cosine) is the tip of a hand that starts at twelve o'clock and turns
     clockwise: a wave that starts a quarter turn ahead and runs backwards.
 
-    Raises as `sinusoidal_encoding` and `ExactAngles` do.
+    Raises ValueError for an odd embed_dim or a base that is not above 1, IndexError for
+    a position outside 0 to 1,048,575, TypeError for positions that are not int64 or
+    int32, and ValueError for positions on another device.
     """
 
     def __init__(
@@ -72,26 +62,21 @@ class SinusoidalPositions(nn.Module):
         device: torch.device | str | None = None,
     ):
         super().__init__()
-        _check_even(embed_dim)
+        _guards.sinusoids(embed_dim)
         self.embed_dim = embed_dim
         self.base = base
         rates = wave_rates(embed_dim, base)
-        self.waves = ExactAngles(-rates, start=math.pi / 2, device=device)
+        self.angles = ExactAngles(-rates, start=math.pi / 2, device=device)
 
     def forward(
         self, positions: Int[Tensor, "*batch seq"]
     ) -> Float[Tensor, "*batch seq embed_dim"]:
         """Any positions: (*batch, seq) -> (*batch, seq, embed_dim)."""
-        if torch.compiler.is_compiling():
-            return torch.stack(self.waves.cos_sin(positions), dim=-1).flatten(-2)
-        return torch.view_as_real(self.waves(positions)).flatten(-2)
+        return self.angles(positions).flatten(-2)
 
     def span(self, seq: int, offset: int = 0) -> Float[Tensor, "seq embed_dim"]:
         """The rows of the positions offset to offset + seq - 1."""
-        if torch.compiler.is_compiling():
-            device = self.waves.low.device
-            return self(torch.arange(offset, offset + seq, device=device))
-        return torch.view_as_real(self.waves.span(seq, offset)).flatten(-2)
+        return self.angles.span(seq, offset).flatten(-2)
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, base={self.base}"

@@ -1,30 +1,73 @@
 """Token IDs become vectors, by a learnable table with one row per token (chapter 2)."""
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from embeddings_lib._guards import look_up
+from embeddings_lib import _guards
 
 
-class TokenEmbedding(nn.Module):
+class Table(nn.Module):
+    """Rows of learnable numbers: what a table of tokens and one of positions share.
+
+    >>> Table(rows=6, columns=3, std=0.02).weight.shape
+    torch.Size([6, 3])
+
+    Rows start as independent normal numbers of mean 0 and standard deviation `std`. The
+    one entry of `state_dict` is `weight`, as in `nn.Embedding`.
+
+    Raises ValueError for a std that is not 0 or more.
+    """
+
+    rows_are = "rows"
+
+    def __init__(
+        self,
+        rows: int,
+        columns: int,
+        *,
+        std: float,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__()
+        _guards.at_least(0, std=std)
+        self.std = std
+        weight = torch.empty(rows, columns, device=device, dtype=dtype)
+        self.weight = nn.Parameter(weight)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw every row anew."""
+        nn.init.normal_(self.weight, std=self.std)
+
+    def extra_repr(self) -> str:
+        rows, columns = self.weight.shape
+        return f"{self.rows_are}={rows}, embed_dim={columns}, std={self.std}"
+
+
+class TokenEmbedding(Table):
     """A learnable table of shape (vocab_size, embed_dim): token ID i stands for row i.
 
     >>> table = TokenEmbedding(vocab_size=6, embed_dim=3)
     >>> table(torch.tensor([[2, 0, 2]])).shape
     torch.Size([1, 3, 3])
 
-    Equation: output[..., t, :] = weight[token_ids[..., t], :]. Rows start as
-    independent normal numbers of mean 0 and standard deviation `std`. With
-    `sparse=True` the gradient holds only the rows that were looked up. IDs may be int64
-    or int32. The one entry of `state_dict` is `weight`, as in `nn.Embedding` and in the
+    Equation: output[..., t, :] = weight[token_ids[..., t], :]. Rows start normal, as in
+    `Table`. With `sparse=True` the gradient holds only the rows that were looked up.
+    IDs may be int64 or int32. The one entry of `state_dict` is `weight`, as in the
     `wte` of GPT-2.
 
-    Raises as `look_up` does: an ID outside the table is named with its place.
+    Raises IndexError for an ID outside the table, named with its place, TypeError for
+    IDs that are not int64 or int32, and ValueError for IDs on another device, or a size
+    below 1.
 
     Source: Bengio et al. 2003, section 2; std 0.02 from the code of Radford et al.
     2019.
     """
+
+    rows_are = "vocab_size"
 
     def __init__(
         self,
@@ -36,36 +79,13 @@ class TokenEmbedding(nn.Module):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ):
-        super().__init__()
-        if vocab_size < 1 or embed_dim < 1:
-            raise ValueError(
-                "vocab_size and embed_dim must be at least 1, because the table needs "
-                f"a row and a column; got {vocab_size} and {embed_dim}"
-            )
-        if not std >= 0:
-            raise ValueError(
-                f"std must be 0 or more, because it is a spread; got {std}"
-            )
-        self.std = std
+        _guards.at_least(1, vocab_size=vocab_size, embed_dim=embed_dim)
+        super().__init__(vocab_size, embed_dim, std=std, device=device, dtype=dtype)
         self.sparse = sparse
-        self.weight = nn.Parameter(
-            torch.empty(vocab_size, embed_dim, device=device, dtype=dtype)
-        )
-        self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Draw every row anew."""
-        nn.init.normal_(self.weight, std=self.std)
-
+    @_guards.explains_indices("token IDs", remedy=_guards.VOCABULARY)
     def forward(
         self, token_ids: Int[Tensor, "*batch seq"]
     ) -> Float[Tensor, "*batch seq embed_dim"]:
         """Look up one row per token ID: (*batch, seq) -> (*batch, seq, embed_dim)."""
-        remedy = "was the text encoded with another vocabulary?"
-        return look_up(
-            token_ids, self.weight, what="token IDs", remedy=remedy, sparse=self.sparse
-        )
-
-    def extra_repr(self) -> str:
-        vocab_size, embed_dim = self.weight.shape
-        return f"vocab_size={vocab_size}, embed_dim={embed_dim}, std={self.std}"
+        return F.embedding(token_ids, self.weight, sparse=self.sparse)

@@ -415,7 +415,7 @@ def test_the_wavelengths_are_those_of_llama_3(tab, name):
     sizes = {"hidden_size": head_dim, "num_attention_heads": 1}
     config = LlamaConfig(**sizes, max_position_embeddings=context, rope_parameters=rope)
     rates = LlamaRotaryEmbedding(config).inv_freq.double()
-    unscaled = RotaryPositions(head_dim, base=base).waves.rates
+    unscaled = RotaryPositions(head_dim, base=base).angles.rates
     shown = torch.tensor(list(map(number, wavelength)), dtype=torch.float64)
     assert_close(shown, 2 * math.pi / rates, rtol=2e-5, atol=0)
     shown = torch.tensor(list(map(number, before)), dtype=torch.float64)
@@ -437,7 +437,7 @@ def test_without_scaling_the_wavelengths_are_the_librarys(tab):
     visit.enter(preset="Llama 2, 4,096 tokens")
     visit.page.locator(".explorer summary").click()
     shown = torch.tensor(visit.numbers("tbody td:nth-child(2)"), dtype=torch.float64)
-    rates = RotaryPositions(128, base=10_000.0).waves.rates
+    rates = RotaryPositions(128, base=10_000.0).angles.rates
     assert_close(shown, 2 * math.pi / rates, rtol=1e-5, atol=0)
     assert visit.page.locator(".explorer-band").count() == 0
     visit.enter(scaling=True, low=4)

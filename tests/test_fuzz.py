@@ -30,7 +30,6 @@ from embeddings_lib import (
     to_pairs,
     train_bpe,
 )
-from embeddings_lib._guards import look_up
 from embeddings_lib.attention import attention, attention_weights
 from embeddings_lib.attention_biases import alibi_slopes, t5_buckets
 from embeddings_lib.exact_angles import ExactAngles, wave_rates
@@ -93,7 +92,7 @@ def assert_right(found, exact, dtype=None):
 
 @contextmanager
 def refused(kind, when):
-    """The block raises `kind`, with a rule, a reason and a value, just where `when`."""
+    """The block raises `kind`, with a rule and a value, just where `when`."""
     message = None
     try:
         yield
@@ -101,7 +100,7 @@ def refused(kind, when):
         message = str(error)
     assert (message is not None) == bool(when), message or "it was accepted"
     if when:
-        assert re.search(r"(must|needs?) .*because .*got ", message, re.DOTALL)
+        assert re.search(r"(must|needs?) .*got ", message, re.DOTALL)
 
 
 def outside(numbers, rows):
@@ -115,7 +114,9 @@ def test_a_lookup(data):
     which = data.draw(ids((*data.draw(batches), data.draw(sizes)), -1, rows))
     weight = data.draw(floats((rows, width)))
     with refused(IndexError, outside(which, rows)):
-        found = look_up(which, weight, what="rows", remedy="count")
+        table = TokenEmbedding(rows, width, dtype=weight.dtype)
+        table.weight.data = weight
+        found = table(which)
         one_hot = torch.nn.functional.one_hot(which.long(), rows).double()
         assert_right(found, one_hot @ weight.double(), weight.dtype)
 
@@ -179,7 +180,7 @@ def test_waves(data):
     waves = ExactAngles(rates, start=start, radius=radius)
     offset, seq = data.draw(st.integers(-1, 3000)), data.draw(st.integers(0, 3000))
     with refused(IndexError, offset < 0):
-        found = torch.view_as_real(waves.span(seq, offset))
+        found = waves.span(seq, offset)
         angles = start + rates * torch.arange(offset, offset + seq)[:, None]
         exact = radius * torch.stack([angles.cos(), angles.sin()], dim=-1)
         assert_right(found, exact, torch.float32)

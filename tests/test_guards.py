@@ -1,13 +1,27 @@
-"""A lookup that explains a wrong index: when it looks, and what it lets through."""
+"""What the checks of the library share: when indices are read, and what comes through.
+
+The messages are tested where they are raised.
+"""
 
 import pytest
 import torch
+from torch import nn
 from torch.testing import assert_close
 
-from embeddings_lib._guards import explained, look_up
+from embeddings_lib import TokenEmbedding, _guards
 
-WORDS = {"what": "rows", "reason": "there are three", "remedy": "count them"}
-PLACE = {"rows": 3, "device": torch.device("cpu")}
+
+class Rows(nn.Module):
+    """Three rows, read by whatever `look` does."""
+
+    def __init__(self, look):
+        super().__init__()
+        self.weight = torch.eye(3)
+        self.look = look
+
+    @_guards.explains_indices("rows", reason="there are three", remedy="count them")
+    def forward(self, indices):
+        return self.look(indices)
 
 
 def test_an_error_of_another_cause_comes_through_unchanged():
@@ -15,40 +29,40 @@ def test_an_error_of_another_cause_comes_through_unchanged():
         raise RuntimeError("no memory is left")
 
     with pytest.raises(RuntimeError, match=r"^no memory is left$"):
-        explained(broken, torch.tensor([0, 2]), **PLACE, **WORDS)
+        Rows(broken)(torch.tensor([0, 2]))
 
 
-@pytest.mark.parametrize("silent", [False, True])
-def test_a_wrong_index_is_explained_before_or_after_the_lookup(silent):
-    """A lookup that refuses no index must not run: it would return something."""
+@pytest.mark.parametrize("late", [False, True])
+def test_a_wrong_index_is_explained_before_or_after_the_lookup(late, monkeypatch):
+    """Where a wrong index would surface too late, the lookup must not run."""
+    monkeypatch.setattr(_guards, "fails_late", lambda indices: late)
     ran = []
 
     def look(indices):
         ran.append(indices)
-        if not silent:
-            raise IndexError
-        return torch.zeros(2)
+        raise IndexError
 
     with pytest.raises(
-        IndexError, match=r"rows must be 0 to 2, because there are three"
+        IndexError, match=r"rows must be 0 to 2, because there are three; got 3 at"
     ):
-        explained(look, torch.tensor([0, 3]), **PLACE, **WORDS, silent=silent)
-    assert len(ran) == (not silent)
+        Rows(look)(torch.tensor([0, 3]))
+    assert len(ran) == (not late)
 
 
 def test_compiled_code_reads_no_index(monkeypatch):
+    table = TokenEmbedding(3, 2)
     monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
-    weight = torch.randn(3, 2)
-    found = look_up(torch.tensor([2, 0]), weight, what="rows", remedy="")
-    assert_close(found, weight[[2, 0]], rtol=0, atol=0)
+    assert_close(table(torch.tensor([2, 0])), table.weight[[2, 0]], rtol=0, atol=0)
     with pytest.raises(IndexError, match="index out of range in self"):
-        look_up(torch.tensor([3]), weight, what="rows", remedy="")
+        table(torch.tensor([3]))
 
 
-def test_a_gradient_is_dense_unless_told():
-    weight = torch.randn(3, 2, requires_grad=True)
-    for options, sparse in (({}, False), ({"sparse": True}, True)):
-        weight.grad = None
-        rows = look_up(torch.tensor([1]), weight, what="rows", remedy="", **options)
-        rows.sum().backward()
-        assert weight.grad.is_sparse == sparse
+def test_a_choice_of_one_names_the_one():
+    with pytest.raises(ValueError, match=r"^cut must be 'rows'; got 'columns'$"):
+        _guards.one_of(["rows"], cut="columns")
+
+
+@pytest.mark.parametrize("value", [1, 0, -1, float("inf"), float("nan")])
+def test_what_is_not_above_the_bound_is_refused(value):
+    with pytest.raises(ValueError, match=f"lr must be above 1 and finite; got {value}"):
+        _guards.above(1, lr=value)

@@ -14,7 +14,7 @@ from embeddings_lib import (
     TinyLM,
     TokenEmbedding,
 )
-from embeddings_lib.language_model import train
+from embeddings_lib.training import train
 
 VOCAB, DIM, HEADS = 7, 16, 2
 
@@ -155,5 +155,8 @@ def test_one_head_is_a_model_too():
 
 def test_heads_that_do_not_divide_the_features_are_refused():
     for heads in (0, 3):
-        with pytest.raises(ValueError, match=f"got {heads} heads and embed_dim 16"):
+        with pytest.raises(
+            ValueError,
+            match=f"embed_dim must be a multiple of heads; got 16 and {heads}",
+        ):
             TinyLM(InputEmbedding(TokenEmbedding(VOCAB, DIM)), heads=heads)

@@ -84,20 +84,22 @@ def test_a_span_beyond_the_table_names_both_numbers(seq, offset):
 
 @pytest.mark.parametrize("wrong", [9, -1, 2**40])
 def test_a_position_beyond_the_table_is_named_with_its_place(wrong):
-    message = rf"positions must be 0 to 8.*9 rows; got {wrong} at index \(0, 1\): .*cut"
+    message = rf"positions must be 0 to 8.*context_length is 9; got {wrong} at index \(0, 1\): .*cut"
     with pytest.raises(IndexError, match=message):
         table()(torch.tensor([[0, wrong]]))
 
 
 @pytest.mark.parametrize("size", [0, -2])
 def test_an_empty_table_is_refused(size):
-    with pytest.raises(ValueError, match=f"at least 1.*got {size} and 3"):
+    with pytest.raises(
+        ValueError, match=f"context_length must be at least 1; got {size}"
+    ):
         LearnedPositions(size, 3)
-    with pytest.raises(ValueError, match=f"at least 1.*got 3 and {size}"):
+    with pytest.raises(ValueError, match=f"embed_dim must be at least 1; got {size}"):
         LearnedPositions(3, size)
 
 
 @pytest.mark.parametrize("std", [-0.1, math.nan])
 def test_a_spread_that_is_none_is_refused(std):
-    with pytest.raises(ValueError, match="std must be 0 or more"):
+    with pytest.raises(ValueError, match="std must be at least 0"):
         LearnedPositions(3, 3, std=std)

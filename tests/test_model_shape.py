@@ -395,7 +395,7 @@ GOOD = {"vocab_size": 10, "embed_dim": 12, "layers": 2, "heads": 3}
 @pytest.mark.parametrize("name", [*GOOD, "kv_heads", "head_dim", "mlp_dim"])
 @pytest.mark.parametrize("size", [0, -1, 2.5, "3"])
 def test_a_size_that_is_no_count_is_named(name, size):
-    message = f"{name} must be a whole number from 1 on, .* got {size!r}: give an int"
+    message = f"{name} must be a whole number from 1 on; got {size!r}"
     with pytest.raises(ValueError, match=message):
         ModelShape(**GOOD | {name: size})
 
@@ -406,13 +406,13 @@ def test_a_negative_number_of_positions_is_refused():
 
 
 def test_heads_that_do_not_divide_are_refused_as_in_gpt3s_table():
-    with pytest.raises(ValueError, match=r"multiple of heads.*got 5140 and 40: change"):
+    with pytest.raises(ValueError, match=r"multiple of heads.*got 5140 and 40"):
         ModelShape(vocab_size=50_257, embed_dim=5140, layers=40, heads=40)
     assert ModelShape(**GOOD | {"embed_dim": 13}, head_dim=4).widths()[0] == 12
 
 
 def test_key_heads_that_do_not_divide_are_refused():
-    with pytest.raises(ValueError, match=r"multiple of kv_heads.*got 3 and 2: change"):
+    with pytest.raises(ValueError, match=r"multiple of kv_heads.*got 3 and 2"):
         ModelShape(**GOOD, kv_heads=2)
 
 
@@ -425,7 +425,7 @@ def test_an_unknown_kind_of_biases_is_refused():
 def test_an_unknown_format_is_refused_with_the_known_ones(method):
     shape = ModelShape(**GOOD)
     options = {"dtype": "float12"} | ({"seq": 1} if method == "bytes_moved" else {})
-    with pytest.raises(ValueError, match=r"got 'float12': take one of float32, bfloat"):
+    with pytest.raises(ValueError, match=r"must be 'float32', 'bfloat.*got 'float12'"):
         getattr(shape, method)(**options)
 
 
@@ -443,7 +443,7 @@ def test_an_empty_input_is_refused(batch, seq):
 
 
 def test_an_unknown_name_is_refused_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"got 'GPT-5': take one of GPT-2 124M, GPT-2"):
+    with pytest.raises(ValueError, match=r"must be 'GPT-2 124M', 'GPT-2.*got 'GPT-5'"):
         published_shape("GPT-5")
 
 

@@ -482,7 +482,14 @@ REFUSED = [
     ((3, 8), (3, 8), None, {}, ValueError, r"shape \(\*batch, seq, heads, head_dim\)"),
     # Heads before seq: told by the keys' fewer heads, or by the positions.
     ((2, 4, 7, 8), (2, 2, 7, 8), None, {}, ValueError, r"same batch.*\.transpose"),
-    ((2, 4, 7, 8), (2, 4, 7, 8), (7,), {}, ValueError, r"each token.*\.transpose"),
+    (
+        (2, 4, 7, 8),
+        (2, 4, 7, 8),
+        (7,),
+        {},
+        ValueError,
+        r"positions must have.*\.transpose",
+    ),
     ((2, 7, 4, 8), (2, 7, 4, 8), (3, 7), {}, ValueError, r"got \(3, 7\) and q of"),
     ((2, 7, 4, 8), (2, 7, 4, 8), (7,), {"offset": 5}, ValueError, "both, and offset 5"),
     ((7, 4, 8), (7, 4, 8), None, {"offset": -1}, IndexError, "7 tokens from .* -1:"),

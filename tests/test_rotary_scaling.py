@@ -86,8 +86,8 @@ def test_rates_are_those_of_transformers(config, head_dim):
     rotary = rotary_from_config(config, head_dim)
     _, (rates, attention_factor) = theirs(config, head_dim)
     # Theirs are computed in float32.
-    assert_close(rotary.waves.rates, rates.double(), rtol=2e-6, atol=1e-6)
-    assert_close(rotary.waves.rates, rates.double(), rtol=2e-6, atol=0)
+    assert_close(rotary.angles.rates, rates.double(), rtol=2e-6, atol=1e-6)
+    assert_close(rotary.angles.rates, rates.double(), rtol=2e-6, atol=0)
     assert rotary.waves.radius == pytest.approx(attention_factor, rel=1e-12)
 
 
@@ -99,7 +99,7 @@ def test_yarn_counts_two_numbers_a_pair_where_even_the_last_turns():
         "beta_slow": 1.0,
     }
     _, (rates, _) = theirs(config, 4)
-    ours = rotary_from_config(config, 4).waves.rates
+    ours = rotary_from_config(config, 4).angles.rates
     assert_close(ours, rates.double(), rtol=2e-6, atol=0)
 
 
@@ -110,7 +110,7 @@ def test_dynamic_rates_are_those_of_transformers_at_every_length(seq):
     ours = rotary_from_config(
         config | {"original_max_position_embeddings": 2048}, 64, seq=seq
     )
-    assert_close(ours.waves.rates, rates.double(), rtol=2e-6, atol=0)
+    assert_close(ours.angles.rates, rates.double(), rtol=2e-6, atol=0)
 
 
 @pytest.mark.parametrize("config", [LLAMA_31, YARN])
@@ -212,14 +212,14 @@ def test_the_attention_factor_reaches_every_way_to_turn():
     assert_close(
         grown(q, k, offset=2000), tuple(1.5 * x for x in plain(q, k, offset=2000))
     )
-    cos, sin = grown.waves.cos_sin(torch.arange(5))
+    cos, sin = grown.angles.cos_sin(torch.arange(5))
     assert_close(cos**2 + sin**2, torch.full((5, 4), 2.25))
 
 
 def test_older_names_of_a_configuration_are_understood():
     config = {"type": "linear", "factor": 4.0}
-    assert_close(rotary_from_config(config, 8).waves.rates, wave_rates(8) / 4)
-    assert_close(rotary_from_config({}, 8).waves.rates, wave_rates(8))
+    assert_close(rotary_from_config(config, 8).angles.rates, wave_rates(8) / 4)
+    assert_close(rotary_from_config({}, 8).angles.rates, wave_rates(8))
 
 
 def test_a_configuration_may_turn_part_of_the_features():
@@ -261,13 +261,16 @@ def test_one_pair_has_no_slowest_and_fastest(rule):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"rope_type": "longer"}, "got 'longer', and known are default, linear, dyn"),
-        ({"rope_type": "linear"}, "the keys: factor, because .* got none: add factor"),
-        (YARN | {"original_max_position_embeddings": None}, "add original_max_pos"),
-        ({"rope_type": "llama3", "factor": 8.0}, "add original_max_position_embedd"),
-        ({"rope_type": "dynamic", "factor": 8.0}, "add original_max_.*, seq"),
-        (LLAMA_31 | {"facter": 8.0}, "drop facter"),
-        ({"rope_type": "default", "factor": 8.0}, "the keys: none, .* drop factor"),
+        ({"rope_type": "longer"}, "must be 'default', 'linear', 'dyn.*got 'longer'"),
+        ({"rope_type": "linear"}, "the keys: factor; this one lacks factor"),
+        (YARN | {"original_max_position_embeddings": None}, "lacks original_max_pos"),
+        ({"rope_type": "llama3", "factor": 8.0}, "lacks original_max_position_embedd"),
+        ({"rope_type": "dynamic", "factor": 8.0}, "lacks original_max_.*, seq"),
+        (LLAMA_31 | {"facter": 8.0}, "has facter"),
+        (
+            {"rope_type": "default", "factor": 8.0},
+            "the keys: none; this one has factor",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_be_read_is_refused(config, message):

@@ -27,9 +27,9 @@ from embeddings_lib.sharding import (
     CUTS,
     ShardedEmbedding,
     Traffic,
+    bytes_sent,
     demo,
     run_on_ranks,
-    sent,
     shard,
 )
 
@@ -286,7 +286,7 @@ def count_traffic(mesh):
     written = bytes_written()
     with Traffic() as traffic:
         table(ids)
-    return traffic.given, traffic.sent(mesh.size()), bytes_written() - written
+    return traffic.given, traffic.total_sent(mesh.size()), bytes_written() - written
 
 
 def bytes_written():
@@ -305,11 +305,13 @@ def test_the_bytes_counted_are_those_that_the_system_counts():
 
 def test_an_all_reduce_is_a_reduce_scatter_and_an_all_gather():
     for ranks in (1, 2, 3, 8):
-        parts = sent("reduce_scatter_tensor", 240, ranks)
-        parts += sent("all_gather_into_tensor", 240 // ranks, ranks)
-        assert sent("all_reduce", 240, ranks) == pytest.approx(parts)
-    with pytest.raises(ValueError, match=r"collective must be one .* got 'gossip'"):
-        sent("gossip", 240, 2)
+        parts = bytes_sent("reduce_scatter_tensor", 240, ranks)
+        parts += bytes_sent("all_gather_into_tensor", 240 // ranks, ranks)
+        assert bytes_sent("all_reduce", 240, ranks) == pytest.approx(parts)
+    with pytest.raises(
+        ValueError, match=r"collective must be 'all_reduce', .* got 'gossip'"
+    ):
+        bytes_sent("gossip", 240, 2)
 
 
 def test_the_demonstration_says_what_the_formulas_say():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
-from embeddings_lib import TokenEmbedding, _guards
+from embeddings_lib import LearnedPositions, TokenEmbedding, _guards
 
 VOCAB, DIM = 11, 4
 shapes = st.lists(st.integers(0, 3), min_size=1, max_size=3)
@@ -152,20 +152,24 @@ def test_it_says_what_it_is():
 
 def test_shapes_are_checked_while_the_tests_run():
     with pytest.raises(jaxtyping.TypeCheckError):
-        TokenEmbedding(5, 3)(torch.zeros(2))
+        LearnedPositions(5, 3).span(seq="2")
 
 
 @pytest.mark.parametrize("vocab_size", [0, -1])
 def test_an_empty_table_is_refused(vocab_size):
-    with pytest.raises(ValueError, match=f"at least 1.*got {vocab_size} and 3"):
+    with pytest.raises(
+        ValueError, match=f"vocab_size must be at least 1; got {vocab_size}"
+    ):
         TokenEmbedding(vocab_size, 3)
-    with pytest.raises(ValueError, match=f"at least 1.*got 3 and {vocab_size}"):
+    with pytest.raises(
+        ValueError, match=f"embed_dim must be at least 1; got {vocab_size}"
+    ):
         TokenEmbedding(3, vocab_size)
 
 
 @pytest.mark.parametrize("std", [-0.1, math.nan])
 def test_a_spread_that_is_none_is_refused(std):
-    with pytest.raises(ValueError, match="std must be 0 or more"):
+    with pytest.raises(ValueError, match="std must be at least 0"):
         TokenEmbedding(3, 3, std=std)
 
 
@@ -183,7 +187,7 @@ BAD_IDS = [
 def test_an_id_outside_the_table_is_named_with_its_place(
     ids, message, look_first, monkeypatch
 ):
-    monkeypatch.setattr(_guards, "_fails_late", lambda indices: look_first)
+    monkeypatch.setattr(_guards, "fails_late", lambda indices: look_first)
     with pytest.raises(IndexError, match=message):
         TokenEmbedding(VOCAB, DIM)(torch.tensor(ids))
 
@@ -200,7 +204,7 @@ def test_a_gpu_says_the_same_and_lives_on():
 @pytest.mark.usefixtures("as_users_call_it")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bool, torch.int16, torch.uint8])
 def test_ids_that_are_no_row_numbers_are_refused(dtype):
-    with pytest.raises(TypeError, match=rf"int64 or int32.*got {dtype}: .*\.long"):
+    with pytest.raises(TypeError, match=rf"int64 or int32; got {dtype}"):
         TokenEmbedding(VOCAB, DIM)(torch.ones(2, dtype=dtype))
 
 

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from embeddings_lib import _guards
+
 
 def neighbour_pairs(
     token_ids: Int[Tensor, "sentences seq"], *, window: int
@@ -18,11 +20,7 @@ def neighbour_pairs(
 
     Raises ValueError for a window below 1.
     """
-    if window < 1:
-        raise ValueError(
-            "window must be at least 1, because the nearest neighbour of a word is one "
-            f"place away; got {window}"
-        )
+    _guards.at_least(1, window=window)
     distances = range(1, min(window, token_ids.shape[1] - 1) + 1)
     left = [token_ids[:, :-by].flatten() for by in distances]
     right = [token_ids[:, by:].flatten() for by in distances]
@@ -41,15 +39,10 @@ def cooccurrences(
             [3, 2, 1],
             [1, 1, 0]])
 
-    Raises as `neighbour_pairs` does, and IndexError for an ID outside 0 to
+    Raises ValueError for a window below 1, and IndexError for an ID outside 0 to
     vocab_size - 1.
     """
-    if token_ids.numel() and not 0 <= token_ids.min() <= token_ids.max() < vocab_size:
-        raise IndexError(
-            f"token IDs must be 0 to {vocab_size - 1}, because vocab_size is "
-            f"{vocab_size}; got {token_ids.min()} to {token_ids.max()}: was the text "
-            "encoded with another vocabulary?"
-        )
+    _guards.known_ids(token_ids, vocab_size, token_ids.device)
     words, contexts = neighbour_pairs(token_ids, window=window)
     cells = torch.bincount(words * vocab_size + contexts, minlength=vocab_size**2)
     return cells.view(vocab_size, vocab_size)
@@ -72,11 +65,7 @@ def positive_pmi(
 
     Source: Levy and Goldberg 2014, section 3.3.
     """
-    if (counts < 0).any() or counts.sum() == 0:
-        raise ValueError(
-            "counts must be 0 or more, and not all 0, because they count pairs; got "
-            f"{(counts < 0).sum()} below 0, and a sum of {counts.sum()}"
-        )
+    _guards.counts(counts)
     n = counts.double()
     by_chance = n.sum(dim=1, keepdim=True) * n.sum(dim=0) / n.sum()
     ratio = torch.where(n > 0, n / by_chance, 1.0)
@@ -102,12 +91,7 @@ def svd_table(
 
     Source: Levy and Goldberg 2014, section 4.2.
     """
-    most = min(matrix.shape)
-    if not 1 <= embed_dim <= most:
-        raise ValueError(
-            f"embed_dim must be 1 to {most}, because a matrix of shape "
-            f"{tuple(matrix.shape)} has {most} directions; got {embed_dim}"
-        )
+    _guards.directions(embed_dim, matrix)
     u, s, _ = torch.linalg.svd(matrix, full_matrices=False)
     table = u[:, :embed_dim] * s[:embed_dim].sqrt()
     largest = table.gather(0, table.abs().argmax(dim=0, keepdim=True))

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from embeddings_lib import _guards
 from embeddings_lib.attention_biases import T5Bias, alibi_bias
 from embeddings_lib.input_embedding import InputEmbedding
 from embeddings_lib.language_model import Block, TinyLM
@@ -41,13 +42,15 @@ def model_with(
 
     Raises ValueError for a scheme that is not one of `SCHEMES` or `VARIANTS`.
     """
-    known = SCHEMES + VARIANTS
-    if scheme not in known:
-        raise ValueError(
-            "scheme must be a known one, because it says where positions enter; got "
-            f"{scheme!r}, and known are {'; '.join(known)}"
-        )
-    torch.manual_seed(seed)
+    _guards.one_of(SCHEMES + VARIANTS, scheme=scheme)
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on
+        torch.manual_seed(seed)
+        return _build(scheme, vocab_size, length, embed_dim, heads)
+
+
+def _build(
+    scheme: str, vocab_size: int, length: int, embed_dim: int, heads: int
+) -> TinyLM:
     std = embed_dim**-0.5
     tokens = TokenEmbedding(vocab_size, embed_dim, std=std)
     positions = rotary = bias = None

@@ -1,14 +1,16 @@
 """A table learned from the company that words keep (chapter 3)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from embeddings_lib import _guards
 from embeddings_lib.experiments.cooccurrence import neighbour_pairs
 from embeddings_lib.token_embedding import TokenEmbedding
+from embeddings_lib.training import train
 
 
 class SkipGram(nn.Module):
@@ -22,7 +24,7 @@ class SkipGram(nn.Module):
     −ln σ(score(w, c)) − Σ ln σ(−score(w, c′)) over its negatives c′, where
     σ(x) = 1 / (1 + e^(−x)). The table to keep is `words`.
 
-    Raises as `TokenEmbedding` does.
+    Raises ValueError for a size below 1, and IndexError for an ID outside the tables.
 
     Source: Mikolov et al. 2013, equation 4.
     """
@@ -77,42 +79,24 @@ def train_skipgram(
     Each step draws `batch_size` pairs, and for each pair `negatives` contexts of other
     pairs, all at random. `after_step(n)` is called when n steps are done.
 
-    Raises as `neighbour_pairs` does, and ValueError if steps, batch_size, negatives or
-    lr is not above 0, or if the text has no pair.
+    Raises ValueError for a window below 1, if steps, batch_size, negatives or lr is not
+    above 0, or if the text has no pair.
 
     Source: Mikolov et al. 2013, section 2.2. They draw a negative with a probability
     proportional to its count to the power 3/4; here the power is 1, as in Levy and
     Goldberg 2014.
     """
-    for name, value in (
-        ("steps", steps),
-        ("batch_size", batch_size),
-        ("negatives", negatives),
-        ("lr", lr),
-    ):
-        if not value > 0:
-            raise ValueError(
-                f"{name} must be above 0, because nothing is learned without; got "
-                f"{value}"
-            )
     words, contexts = neighbour_pairs(token_ids, window=window)
-    if len(words) == 0:
-        raise ValueError(
-            "the text must have sentences of at least two words, because a pair needs "
-            f"two; got token IDs of shape {tuple(token_ids.shape)}"
-        )
+    numbers = {"steps": steps, "batch_size": batch_size, "negatives": negatives}
+    _guards.trainable(words, token_ids, **numbers, lr=lr)
 
     def draw(*shape: int) -> Int[Tensor, "..."]:
         return torch.randint(len(words), shape, generator=generator)
 
-    optimizer = torch.optim.Adam(model.parameters(), lr=lr)
-    schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, steps)
-    for step in range(1, steps + 1):
-        pair = draw(batch_size)
-        others = contexts[draw(batch_size, negatives)]
-        optimizer.zero_grad()
-        model.loss(words[pair], contexts[pair], others).backward()
-        optimizer.step()
-        schedule.step()
-        if after_step:
-            after_step(step)
+    def batches() -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        for _ in range(steps):
+            pair = draw(batch_size)
+            others = contexts[draw(batch_size, negatives)]
+            yield words[pair], contexts[pair], others
+
+    train(model, batches(), lr=lr, decay_steps=steps, after_step=after_step)

@@ -12,7 +12,7 @@ class MarkovText:
 
     >>> text = MarkovText(letters=12)
     >>> ids = text.sample(4, 10, torch.Generator().manual_seed(0))
-    >>> ids.shape, text.surprises(ids).shape
+    >>> ids.shape, text.losses(ids).shape
     (torch.Size([4, 10]), torch.Size([4, 8]))
 
     `chances[a, b]` holds the chance of each letter after a and b. They come from one
@@ -37,7 +37,7 @@ class MarkovText:
             ids[:, t] = passed.sum(dim=-1).clamp(max=letters - 1)
         return ids
 
-    def surprises(self, ids: Int[Tensor, "texts seq"]) -> Float[Tensor, "texts seq-2"]:
+    def losses(self, ids: Int[Tensor, "texts seq"]) -> Float[Tensor, "texts seq-2"]:
         """The loss, in nats, of one who knows the chances: no model can do better."""
         chances = self.chances[ids[:, :-2], ids[:, 1:-1]]
         return -chances.gather(-1, ids[:, 2:, None]).squeeze(-1).log()

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from embeddings_lib import _guards
+
 Question = tuple[str, str, str, str]
 
 
@@ -32,22 +34,9 @@ class WordVectors:
     def __init__(self, words: Sequence[str], table: Float[Tensor, "words dim"]):
         self.words = list(words)
         self.row_of = {word: row for row, word in enumerate(self.words)}
-        if not len(self.row_of) == len(self.words) == len(table):
-            raise ValueError(
-                "each row must have a name of its own, because answers are names; got "
-                f"{len(table)} rows, {len(self.words)} words and {len(self.row_of)} "
-                "different words"
-            )
         table = table.detach()
         lengths = table.norm(dim=1, keepdim=True)
-        bad = ~(lengths.isfinite() & (lengths > 0)).flatten()
-        if bad.any():
-            row = int(bad.nonzero()[0])
-            raise ValueError(
-                "each row must have a direction, because a cosine divides by its "
-                f"length; got length {lengths[row].item()} for {self.words[row]!r}: "
-                "leave that word out"
-            )
+        _guards.named_directions(self.words, lengths)
         self.unit_rows = table / lengths
 
     def nearest(self, word: str, *, k: int = 5) -> list[tuple[str, float]]:
@@ -79,24 +68,15 @@ class WordVectors:
         `offset` multiplies b − a. With `offset=0` the question is ignored, and c
         answers alone: what a table gets right by mere likeness.
         """
-        if len(questions) == 0:
-            raise ValueError(
-                "accuracy needs at least one question, because it is a share; got none"
-            )
+        _guards.some_questions(questions)
         rows = torch.stack([self._rows(question) for question in questions])
         cosines = self._targets(rows[:, :3], offset) @ self.unit_rows.T
         if exclude_inputs:
             cosines.scatter_(1, rows[:, :3], -torch.inf)
-        return (cosines.argmax(dim=1) == rows[:, 3]).double().mean().item()
+        return (cosines.argmax(dim=1) == rows[:, 3]).float().mean().item()
 
     def _rows(self, words: Sequence[str]) -> Int[Tensor, " n"]:
-        for word in words:
-            if word not in self.row_of:
-                raise ValueError(
-                    f"words must be among the {len(self.words)} of the table, because "
-                    f"only they have a row; got {word!r}: check its spelling, its case "
-                    "and its spaces"
-                )
+        _guards.known_words(words, self.row_of)
         rows = [self.row_of[word] for word in words]
         return torch.tensor(rows, device=self.unit_rows.device)
 
@@ -109,17 +89,8 @@ class WordVectors:
     def _best(
         self, target: Float[Tensor, " dim"], without: Int[Tensor, " n"], k: int
     ) -> list[tuple[str, float]]:
-        most = len(self.words) - len(without)
-        if not 1 <= k <= most:
-            raise ValueError(
-                f"k must be 1 to {most}, because {most} words can be answers; got {k}"
-            )
         length = target.norm()
-        if length < 1e-6:
-            raise ValueError(
-                "c + (b − a) must not be zero, because zero has no direction; got "
-                f"length {length.item()}: ask for other words"
-            )
+        _guards.answerable(k, len(self.words) - len(without), length)
         cosines = self.unit_rows @ (target / length)
         cosines[without] = -torch.inf
         values, found = cosines.topk(k)

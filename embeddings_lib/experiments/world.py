@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from embeddings_lib import _guards
+
 
 @dataclass(frozen=True)
 class _Kind:
@@ -154,11 +156,7 @@ class World:
     """
 
     def __init__(self, seed: int = 0, *, entangled: float = 0.0):
-        if not 0 <= entangled <= 1:
-            raise ValueError(
-                f"entangled must be 0 to 1, because it is a probability; got "
-                f"{entangled}"
-            )
+        _guards.between(0, 1, entangled=entangled)
         self.entangled = entangled
         self.words = list(_words())
         self.topics: dict[str, list[str]] = {}
@@ -201,8 +199,7 @@ class World:
 
         Raises ValueError for a count below 1.
         """
-        if count < 1:
-            raise ValueError(f"count must be at least 1, to have a text; got {count}")
+        _guards.at_least(1, count=count)
         generator = torch.Generator().manual_seed(seed)
         subjects = torch.randint(len(self.words), (count,), generator=generator)
         chances = torch.rand(count, 8, 2, generator=generator, dtype=torch.float64)
@@ -239,20 +236,9 @@ class World:
         that differ in length.
         """
         row_of = {word: row for row, word in enumerate(self.vocabulary)}
-        try:
-            rows = [[row_of[word] for word in text.split()] for text in sentences]
-        except KeyError as error:
-            raise ValueError(
-                f"words must be among the {len(row_of)} of this world, because only "
-                f"they have a row; got {error.args[0]!r}: check its spelling"
-            ) from None
-        lengths = sorted({len(row) for row in rows})
-        if len(lengths) != 1:
-            raise ValueError(
-                "sentences must have the same number of words, because they become the "
-                f"rows of one tensor; got the lengths {lengths}"
-            )
-        return torch.tensor(rows)
+        texts = [text.split() for text in sentences]
+        _guards.sentences(texts, row_of)
+        return torch.tensor([[row_of[word] for word in text] for text in texts])
 
     def analogies(self) -> dict[str, list[tuple[str, str, str, str]]]:
         """For each relation, all questions (a, b, c, d): *a is to b as c is to d*."""

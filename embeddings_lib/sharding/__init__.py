@@ -6,15 +6,22 @@ what each rank holds and sends.
 
 from embeddings_lib.sharding.demo import demo
 from embeddings_lib.sharding.ranks import connect, run_on_ranks
-from embeddings_lib.sharding.sharded_embedding import ShardedEmbedding, shard
-from embeddings_lib.sharding.traffic import Traffic, sent
+from embeddings_lib.sharding.sharded_embedding import (
+    ColumnShardedEmbedding,
+    RowShardedEmbedding,
+    ShardedEmbedding,
+    shard,
+)
+from embeddings_lib.sharding.traffic import Traffic, bytes_sent
 
 __all__ = [
+    "ColumnShardedEmbedding",
+    "RowShardedEmbedding",
     "ShardedEmbedding",
     "Traffic",
+    "bytes_sent",
     "connect",
     "demo",
     "run_on_ranks",
-    "sent",
     "shard",
 ]

@@ -50,9 +50,9 @@ def _demo_row(
         "cut": cut,
         "ranks": ranks,
         "held": pieces.piece().nbytes,
-        "lookup": lookup.sent(ranks),
-        "head": head.sent(ranks),
-        "back": back.sent(ranks),
+        "lookup": lookup.total_sent(ranks),
+        "head": head.total_sent(ranks),
+        "back": back.total_sent(ranks),
         "apart": (pieces.weight.grad.full_tensor() - table.weight.grad)
         .abs()
         .max()

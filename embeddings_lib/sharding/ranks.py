@@ -28,7 +28,7 @@ def connect(*, timeout: float = 60.0) -> DeviceMesh:
     Over NCCL with a GPU for each rank of this machine, else over gloo on the CPU. A
     rank that waits `timeout` seconds for another one gives up with an error.
 
-    Raises RuntimeError where nobody set RANK and its kin.
+    Raises RuntimeError where nobody set RANK and the other variables of torchrun.
     """
     if "RANK" not in os.environ:
         raise RuntimeError(

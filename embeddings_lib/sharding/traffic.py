@@ -3,6 +3,8 @@
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from embeddings_lib import _guards
+
 
 class Traffic(TorchDispatchMode):
     """Notes each collective while it is on, with the bytes that this rank gives to it.
@@ -31,15 +33,15 @@ class Traffic(TorchDispatchMode):
             self.given.append((name, args[0].nbytes))
         return function(*args, **(kwargs or {}))
 
-    def sent(self, ranks: int) -> float:
-        """The bytes that one of `ranks` ranks must send, at the least: see `sent`."""
-        return sum(sent(name, given, ranks) for name, given in self.given)
+    def total_sent(self, ranks: int) -> float:
+        """The bytes that one of `ranks` ranks must send, at the least."""
+        return sum(bytes_sent(name, given, ranks) for name, given in self.given)
 
 
-def sent(collective: str, given: int, ranks: int) -> float:
+def bytes_sent(collective: str, given: int, ranks: int) -> float:
     """The bytes that each rank must send, if it gives `given` bytes to a collective.
 
-    >>> sent("all_reduce", 1000, ranks=4)
+    >>> bytes_sent("all_reduce", 1000, ranks=4)
     1500.0
 
     Equation, with S bytes given on each of N ranks: all_reduce 2 S (N - 1) / N,
@@ -54,9 +56,5 @@ def sent(collective: str, given: int, ranks: int) -> float:
         "reduce_scatter_tensor": (ranks - 1) / ranks,
         "all_gather_into_tensor": float(ranks - 1),
     }
-    if collective not in factors:
-        raise ValueError(
-            "collective must be one whose bytes are known, because each sends other "
-            f"parts; got {collective!r}: take one of {', '.join(factors)}"
-        )
+    _guards.one_of(factors, collective=collective)
     return factors[collective] * given

@@ -124,7 +124,7 @@ def sinusoidal():
         positions = SinusoidalPositions(768)
 
         def usual(seq=seq, positions=positions):
-            device = positions.waves.low.device
+            device = positions.angles.low.device
             rates = 10_000.0 ** (-torch.arange(0, 768, 2, device=device) / 768)
             angles = torch.arange(seq, device=device)[:, None] * rates
             rows = torch.empty(seq, 768, device=device)
@@ -221,7 +221,7 @@ def angles():
     lucid = RotaryEmbedding(128)
     for start in (1_000, 10_000, 100_000, 1_047_576):
         places = torch.arange(start, start + 1000)
-        exact = places.double()[:, None] * ours.waves.rates
+        exact = places.double()[:, None] * ours.angles.rates
         cos, sin = (x[0, :, :64] for x in theirs(torch.ones(1), places[None]))
         found = {
             "ours": ours.waves(places),

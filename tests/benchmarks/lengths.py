@@ -15,7 +15,7 @@ import torch
 
 from embeddings_lib.experiments.schemes import SCHEMES, VARIANTS, model_with
 from embeddings_lib.experiments.texts import MarkovText, repeated_blocks
-from embeddings_lib.language_model import train
+from embeddings_lib.training import train
 from tests.benchmarks import goals
 from tests.benchmarks.measure import processor
 
@@ -74,7 +74,7 @@ def scores(model, task, reach):
     seq = reach * LENGTH
     if task == "markov":
         ids = MARKOV.sample(HELD_OUT, seq + 1, generator(99))
-        losses = model.losses(ids)[:, 1:] - MARKOV.surprises(ids)
+        losses = model.losses(ids)[:, 1:] - MARKOV.losses(ids)
         losses = torch.cat([losses[:, :1], losses], dim=1)  # position 0 is a guess
         return {"by_position": binned(losses)}
     letters = SETTINGS["copying"]["letters"]
