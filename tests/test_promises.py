@@ -15,6 +15,8 @@ DEFAULTS = {
     "InputEmbedding": {"dropout": 0.0},
     "InputEmbedding.forward": {"offset": 0},
     "LearnedPositions": {"std": 0.01},
+    "Llama": {"norm_eps": 1e-5},
+    "LlamaBlock": {"norm_eps": 1e-5},
     "LearnedPositions.span": {"offset": 0},
     "MarkovText": {"letters": 12, "seed": 0},
     "ModelShape": {
@@ -49,6 +51,7 @@ DEFAULTS = {
     "connect": {"timeout": 60.0},
     "explained": {"silent": False},
     "fetch": {"progress": False},
+    "left_pad": {"pad_id": 0},
     "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0},
     "look_up": {"sparse": False},
     "model_with": {"embed_dim": 32, "heads": 4},
