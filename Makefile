@@ -18,11 +18,11 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 	$(RUN) pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-.PHONY: assets
-assets: $(VENV)/.ready
+.PHONY: downloads
+downloads: $(VENV)/.ready
 	@$(RUN) embeddings_lib.downloads
 
-book: assets  ## build the site into _build/html
+book: downloads  ## build the site into _build/html
 	$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q --path-output _build/next
 	@$(RUN) book._ext.publish _build/next/_build/html _build/html
 	@echo "The book is in _build/html/index.html. To read it: make read"
@@ -34,35 +34,35 @@ pdf: book  ## print the book into _build/book.pdf
 	@$(RUN) book._ext.pdf _build/html _build/book.pdf
 	@echo "The book is in _build/book.pdf."
 
-epub: assets  ## build the book for a reader of ePub into _build/book.epub
+epub: downloads  ## build the book as ePub into _build/book.epub
 	$(VENV)/bin/jupyter-book build . --all -W -n --keep-going -q --builder custom --custom-builder epub --path-output _build/next-epub
 	@mv _build/next-epub/_build/epub/*.epub _build/book.epub
 	@echo "The book is in _build/book.epub."
 
-lab: assets  ## open the chapters in JupyterLab
+lab: downloads  ## open the chapters in JupyterLab
 	$(RUN) jupyterlab --notebook-dir=. chapters/01_text_to_tokens.ipynb
 
-test: assets  ## check style, library, notebooks and site
+test: downloads  ## check style, library, notebooks and site
 	$(RUN) ruff check .
 	$(RUN) ruff format --check .
 	$(RUN) codespell_lib
 	$(RUN) pytest -n 2 --dist loadfile
 
-bench: assets  ## measure speed and precision beside other libraries (DEVICE=cuda: on a GPU)
+bench: downloads  ## measure speed and precision beside other libraries (DEVICE=cuda: on a GPU)
 	$(RUN) pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
 	$(RUN) tests.benchmarks --device $(DEVICE)
 
-coverage: assets  ## say which lines and branches of the library no test runs
+coverage: downloads  ## say which lines and branches of the library no test runs
 	$(RUN) pytest -n 2 --dist loadfile tests embeddings_lib --cov
 
-mutants: assets  ## make small changes to the library, and list those that no test notices
+mutants: downloads  ## make small changes to the library, and list those that no test notices
 	$(RUN) pip install --quiet --disable-pip-version-check -r tests/benchmarks/requirements.txt
 	$(RUN) tests.benchmarks.mutation
 
-notebooks: assets  ## run every chapter and store its outputs
+notebooks: downloads  ## run every chapter and store its outputs
 	$(RUN) tests.notebooks --run
 
-assignments: $(VENV)/.ready  ## write what students and instructors get; SEED=... (keep it)
+assignments: $(VENV)/.ready  ## write the notebooks for students and for instructors; SEED=... (keep it)
 	@$(RUN) chapters.assignments.grader release --seed "$(SEED)"
 
 grade: $(VENV)/.ready  ## grade a folder with a folder per student; SUBMISSIONS=... SEED=...

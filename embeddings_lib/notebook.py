@@ -2,6 +2,7 @@
 style.
 """
 
+import ast
 import html
 import inspect
 import textwrap
@@ -27,27 +28,60 @@ class Source:
         return self.text
 
 
-def show_source(obj) -> Source:
-    """The source of a class, function or method, as the library has it now.
+def show_source(*things) -> Source:
+    """The code of classes, functions or methods, as the library has it now.
 
     In a notebook it becomes a stored output, which a strict run compares: a library
-    that changes without its chapter fails the chapter's test.
+    that changes without its chapter fails the chapter's test. Docstrings are left out,
+    as the chapter explains in its own words; `help` prints them.
 
-    >>> from embeddings_lib import default_device
-    >>> print(show_source(default_device)._repr_markdown_().splitlines()[1])
+    >>> show_source(default_device)
     def default_device() -> torch.device:
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        if torch.backends.mps.is_available():
+            return torch.device("mps")
+        return torch.device("cpu")
+
+    Several things are one listing, in the order given.
 
     Raises TypeError for an object that has no Python source, such as a number or a
     builtin.
     """
+    return Source("\n\n".join(map(_code, things)))
+
+
+def _code(thing) -> str:
     try:
-        text = inspect.getsource(obj)
+        text = textwrap.dedent(inspect.getsource(thing)).rstrip()
     except (OSError, TypeError):
         raise TypeError(
             "show_source needs a class, function or method written in Python, because "
-            f"it reads the file that defines it; got {obj!r}"
+            f"it reads the file that defines it; got {thing!r}"
         ) from None
-    return Source(textwrap.dedent(text).rstrip())
+    dropped = docstring_lines(text)
+    lines = enumerate(text.splitlines(), start=1)
+    return "\n".join(line for number, line in lines if number not in dropped)
+
+
+def docstring_lines(text: str) -> set[int]:
+    r"""The numbers of the lines that docstrings take, and blank lines right after them.
+
+    >>> docstring_lines('def double(x):\n    "Twice x."\n    return 2 * x')
+    {2}
+
+    A docstring that is all that its class or function holds stays, for without it the
+    code would not be Python.
+    """
+    lines, found = text.splitlines(), set()
+    for node in ast.walk(ast.parse(text)):
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+        if documented and ast.get_docstring(node) and len(node.body) > 1:
+            first, last = node.body[0].lineno, node.body[0].end_lineno
+            while last < len(lines) and not lines[last].strip():
+                last += 1
+            found.update(range(first, last + 1))
+    return found
 
 
 @dataclass(frozen=True, repr=False)

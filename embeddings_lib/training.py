@@ -19,7 +19,7 @@ def train(
     >>> from embeddings_lib import InputEmbedding, TinyLM, TokenEmbedding
     >>> model = TinyLM(InputEmbedding(TokenEmbedding(5, 8)), layers=1, heads=2)
     >>> text = torch.tensor([[0, 1, 2, 3, 4]])
-    >>> losses = train(model, [text] * 50)
+    >>> losses = train(model, [text] * 50, lr=0.03)
     >>> losses[-1] < losses[0] / 2
     True
 

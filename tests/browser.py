@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 from book._ext import explorers
@@ -99,6 +99,8 @@ def served(site: Path):
         server.shutdown()
 
 
+PATIENCE = 300_000  # milliseconds; they end what hangs, and measure nothing
+expect.set_options(timeout=PATIENCE)
 READY = "document.fonts.ready.then(() => null)"
 
 
@@ -107,20 +109,23 @@ class Visit:
 
     def __init__(self, browser, *addresses, **options):
         self.addresses = addresses
+        self.asked, self.problems = set(), []
         options = {"viewport": DESK, "color_scheme": "light"} | options
         self.scripts = options.get("java_script_enabled", True)
         self.context = browser.new_context(**options)
-        self.context.set_default_timeout(20_000)
+        self.context.set_default_timeout(PATIENCE)
         self.page = self.context.new_page()
         self.page.on("request", self.ask)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", self.listen)
-        self.page.on("requestfailed", lambda r: self.problems.append(f"failed {r.url}"))
+        self.page.on("requestfailed", self.fail)
         self.page.on("response", self.check)
 
     def open(self, name, address=None):
         """Show a page, complete: its formulas set, its explorer ready."""
-        self.problems = []
+        # What the page before still loads is cut off when it is left: no fault of this.
+        self.page.goto("about:blank")
+        self.asked, self.problems = set(), []
         self.page.goto(f"{address or self.addresses[0]}/{name}")
         if self.scripts:
             self.page.evaluate(READY)
@@ -129,8 +134,14 @@ class Visit:
         return self
 
     def ask(self, request):
-        if not request.url.startswith((*self.addresses, "data:", "blob:")):
+        self.asked.add(request)
+        own = (*self.addresses, "data:", "blob:", "about:blank")
+        if not request.url.startswith(own):
             self.problems.append(f"another host: {request.url}")
+
+    def fail(self, request):
+        if request in self.asked:
+            self.problems.append(f"failed {request.url}")
 
     def listen(self, message):
         if message.type in ("error", "warning"):

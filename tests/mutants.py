@@ -1,293 +1,476 @@
-"""The bugs of chapter 12, each planted in a copy of the library for the tests to find.
+"""The bugs of chapter 12, each planted in the library for its tests to find.
 
-`python -m tests.mutants` prints as JSON what pytest returned for each: 1 if a test
-failed, as it should, and 0 if none did.
+A bug is a function that takes a function of the library and returns it as a slip would
+have left it. It stands under the exhibit, the place where it is planted, and the test
+that must notice; its name is what the library then does wrong.
+
+`python -m tests.mutants` prints as JSON how each test ended: the name of the exception
+that failed it, or nothing if it passed.
 """
 
-import importlib
 import json
+import math
 import os
-import shutil
+import pkgutil
 import sys
-import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import Phase, settings
+from torch import nn
+
+from embeddings_lib.exact_angles import ROWS, ExactAngles, wave_rates
 
 ROOT = Path(__file__).parents[1]
+OTHER = {"pairs": "halves", "halves": "pairs"}
 
 
 @dataclass(frozen=True)
 class Mutant:
-    """An exhibit's bug as edits of a module of the library, and the test to notice."""
+    """What is put in the place of `target`, and the test that must notice."""
 
     exhibit: str
-    module: str
-    edits: dict[str, str]
+    target: str
     test: str
+    wrong: Callable[[Callable], Callable]
 
-    def plant(self, folder: Path) -> None:
-        """A copy of the library in `folder`, with the bug."""
-        shutil.copytree(ROOT / "embeddings_lib", folder / "embeddings_lib")
-        file = folder / "embeddings_lib" / self.module
-        text = file.read_text("utf-8")
-        for old, new in self.edits.items():
-            if text.count(old) != 1:
-                raise ValueError(
-                    "a mutant's text must stand in its module once, or the bug would "
-                    f"not be planted; {self.module} has {text.count(old)} times:\n{old}"
-                )
-            text = text.replace(old, new)
-        file.write_text(text, "utf-8")
-
-
-TURN_PLACE = "turns = self.waves.span(q.shape[-3], offset)"
-TURN_HEADS = "turns = turns.unsqueeze(-2)"
-# Named by what the library then does wrong.
-MUTANTS = {
-    "the input layer counts the batch": Mutant(
-        "batch for text",
-        "input_embedding.py",
-        {
-            "table.span(token_ids.shape[-1], offset)": (
-                "table.span(token_ids.shape[0], offset)[:, None]"
-            )
-        },
-        "test_input_embedding.py::test_each_vector_is_the_tokens_row_plus_the_positions_row",
-    ),
-    "each head turns by its number": Mutant(
-        "heads for text",
-        "rotary_positions.py",
-        {TURN_PLACE: TURN_PLACE.replace("-3", "-2"), TURN_HEADS: "turns = turns"},
-        "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
-    ),
-    "heads are joined before tokens": Mutant(
-        "exercise 1",
-        "language_model.py",
-        {"bias=bias).flatten(-2)": ("bias=bias).transpose(-3, -2).reshape(x.shape)")},
-        "test_language_model.py::test_a_score_sees_no_later_token",
-    ),
-    "pairs come back as halves": Mutant(
-        "not put back",
-        "rotary_positions.py",
-        {"b * cos + a * sin], axis)": "b * cos + a * sin], -2)"},
-        "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
-    ),
-    "rotate takes one layout for the other": Mutant(
-        "other pairing",
-        "rotary_positions.py",
-        {'(pairs, 2)) if layout == "pairs"': '(pairs, 2)) if layout == "halves"'},
-        "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
-    ),
-    "the module takes one layout for the other": Mutant(
-        "other pairing",
-        "rotary_positions.py",
-        {'if self.layout == "pairs"': 'if self.layout == "halves"'},
-        "test_rotary_positions.py::test_halves_are_llama_and_mistral",
-    ),
-    "the converter works the other way": Mutant(
-        "other pairing",
-        "rotary_positions.py",
-        {"shape=(2, -1)": "shape=(-1, 2)"},
-        "test_rotary_positions.py::test_reordered_projections_give_the_same_scores",
-    ),
-    "rotate turns the other way": Mutant(
-        "other direction",
-        "rotary_positions.py",
-        {
-            "[a * cos - b * sin, b * cos + a * sin]": (
-                "[a * cos + b * sin, b * cos - a * sin]"
-            )
-        },
-        "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
-    ),
-    "halves turn the other way": Mutant(
-        "other direction",
-        "rotary_positions.py",
-        {
-            "to_a.addcmul_(b, sin, value=-1)": "to_a.addcmul_(b, sin)",
-            "to_b.addcmul_(a, sin)": "to_b.addcmul_(a, sin, value=-1)",
-        },
-        "test_rotary_positions.py::test_halves_are_llama_and_mistral",
-    ),
-    "a wave runs backwards": Mutant(
-        "other direction",
-        "sinusoidal_positions.py",
-        {"ExactAngles(-rates,": "ExactAngles(rates,"},
-        "test_sinusoidal_positions.py::test_the_module_looks_up_what_the_function_computes",
-    ),
-    "only a part turns, too fast": Mutant(
-        "exercise 3",
-        "rotary_positions.py",
-        {
-            "wave_rates(self.rotary_dim, base)": (
-                "wave_rates(head_dim, base)[: self.rotary_dim // 2]"
-            )
-        },
-        "test_rotary_positions.py::test_partial_halves_are_gpt_neox",
-    ),
-    "tables become narrow with the weights": Mutant(
-        "narrow angles",
-        "exact_angles.py",
-        {
-            "return super()._apply(fn, recurse)": (
-                "self.high, self.low = (\n"
-                "            torch.complex(fn(x.real).float(), fn(x.imag).float())\n"
-                "            for x in (self.high, self.low)\n"
-                "        )\n"
-                "        return super()._apply(fn, recurse)"
-            )
-        },
-        "test_rotary_positions.py::test_16_bits_are_rounded_once",
-    ),
-    "tables are built in 32 bits": Mutant(
-        "narrow angles",
-        "exact_angles.py",
-        {"rows[:, None] * self.rates": "rows[:, None].float() * self.rates.float()"},
-        "test_exact_angles.py::test_no_position_is_off_by_more_than_two_ten_millionths",
-    ),
-    "sinusoids are computed in 32 bits": Mutant(
-        "narrow angles",
-        "sinusoidal_positions.py",
-        {
-            ".double()[..., None] * wave_rates(embed_dim, base)": (
-                ".float()[..., None] * wave_rates(embed_dim, base).float()"
-            )
-        },
-        "test_sinusoidal_positions.py::test_it_is_the_papers_formula_computed_with_forty_digits",
-    ),
-    "positions take the dtype of the query": Mutant(
-        "narrow positions",
-        "rotary_positions.py",
-        {"self.waves(positions)": "self.waves(positions.to(q.dtype).long())"},
-        "test_rotary_positions.py::test_16_bits_are_rounded_once",
-    ),
-    "rotation forgets the offset": Mutant(
-        "forgotten offset",
-        "rotary_positions.py",
-        {TURN_PLACE: TURN_PLACE.replace(", offset", "")},
-        "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
-    ),
-    "compiled rotation forgets the offset": Mutant(
-        "forgotten offset",
-        "rotary_positions.py",
-        {
-            "torch.arange(offset, offset + q.shape[-3], device": (
-                "torch.arange(q.shape[-3], device"
-            )
-        },
-        "test_rotary_positions.py::test_compiled_it_is_one_graph_for_every_offset",
-    ),
-    "learned rows forget the offset": Mutant(
-        "forgotten offset",
-        "learned_positions.py",
-        {"weight[offset : offset + seq]": "weight[:seq]"},
-        "test_learned_positions.py::test_one_token_at_a_time_equals_the_full_pass",
-    ),
-    "sinusoids forget the offset": Mutant(
-        "forgotten offset",
-        "sinusoidal_positions.py",
-        {"self.waves.span(seq, offset)": "self.waves.span(seq)"},
-        "test_sinusoidal_positions.py::test_the_module_looks_up_what_the_function_computes",
-    ),
-    "the input layer forgets the offset": Mutant(
-        "forgotten offset",
-        "input_embedding.py",
-        {"token_ids.shape[-1], offset)": "token_ids.shape[-1])"},
-        "test_input_embedding.py::test_reading_in_parts_is_reading_at_once",
-    ),
-    "the mask forgets the earlier keys": Mutant(
-        "forgotten offset",
-        "attention.py",
-        {".tril(seq_k - seq_q)": ".tril()"},
-        "test_attention.py::test_decoding_one_token_at_a_time_equals_the_full_pass",
-    ),
-    "a second chunk of positions does not advance": Mutant(
-        "counted twice",
-        "exact_angles.py",
-        {"            high += 1\n": ""},
-        "test_exact_angles.py::test_a_span_is_the_waves_at_its_positions",
-    ),
-    "all rotations of one size share a table": Mutant(
-        "one table for two",
-        "rotary_positions.py",
-        {
-            "self.waves = ExactAngles(rates, radius=attention_factor, device=device)": (
-                "self.waves = SHARED.setdefault(head_dim, ExactAngles(rates))"
-            ),
-            "class RotaryPositions(": "SHARED = {}\n\n\nclass RotaryPositions(",
-        },
-        "test_rotary_positions.py::test_scaling_maps_the_rates",
-    ),
-    "the input layer ignores given positions": Mutant(
-        "padding moves the text",
-        "input_embedding.py",
-        {"table.forward(positions)": "table.span(token_ids.shape[-1])"},
-        "test_input_embedding.py::test_positions_may_be_named",
-    ),
-    "rotation ignores given positions": Mutant(
-        "padding moves the text",
-        "rotary_positions.py",
-        {"self.waves(positions)": "self.waves.span(q.shape[-3])"},
-        "test_rotary_positions.py::test_each_sample_may_have_positions_of_its_own",
-    ),
-    "the last row is never served": Mutant(
-        "longer than the text",
-        "learned_positions.py",
-        {"offset + seq > context_length": "offset + seq >= context_length"},
-        "test_learned_positions.py::test_one_token_at_a_time_equals_the_full_pass",
-    ),
-    "one row too many is promised": Mutant(
-        "longer than the text",
-        "_guards.py",
-        {"indices >= rows": "indices > rows"},
-        "test_learned_positions.py::test_a_position_beyond_the_table_is_named_with_its_place",
-    ),
-    "a text that is too long is cut": Mutant(
-        "the end unread",
-        "learned_positions.py",
-        {" or offset + seq > context_length": ""},
-        "test_learned_positions.py::test_a_span_beyond_the_table_names_both_numbers",
-    ),
-    "every ID beyond the table is its last row": Mutant(
-        "the end unread",
-        "_guards.py",
-        {
-            "F.embedding(indices, weight, sparse=sparse)": (
-                "F.embedding(indices.clamp(max=len(weight) - 1), weight, sparse=sparse)"
-            )
-        },
-        "test_token_embedding.py::test_an_id_outside_the_table_is_named_with_its_place",
-    ),
-    "the head is a copy of the table": Mutant(
-        "copied, not shared",
-        "language_model.py",
-        {
-            "self.head.weight = inputs.token_table.weight": (
-                "self.head.weight.data.copy_(inputs.token_table.weight)"
-            )
-        },
-        "test_language_model.py::test_a_tied_head_is_the_table_and_not_a_copy",
-    ),
-}
+    @contextmanager
+    def planted(self) -> Iterator[None]:
+        """For as long as this lasts, the library has the bug."""
+        parent, _, name = self.target.rpartition(".")
+        try:
+            owner = pkgutil.resolve_name(parent)
+            original = vars(owner)[name]
+        except (ImportError, AttributeError, KeyError):
+            raise LookupError(
+                "a bug must be planted in a function that the library has; got "
+                f"{self.target}: what took its place?"
+            ) from None
+        wrong = self.wrong(original)
+        replace(owner, original, wrong)
+        try:
+            yield
+        finally:
+            replace(owner, wrong, original)
 
 
-def verdict(folder: Path, tests: list[str], *more: str) -> int:
-    """What pytest returns for the tests of the library in `folder`."""
+def replace(owner: object, old: Callable, new: Callable) -> None:
+    """`new` for `old`, in its class or module and wherever it is imported by name."""
+    library = [
+        module
+        for name, module in sys.modules.items()
+        if name.split(".")[0] == "embeddings_lib"
+    ]
+    for place in (owner, *library):
+        for name, value in list(vars(place).items()):
+            if value is old:
+                setattr(place, name, new)
+
+
+MUTANTS: dict[str, Mutant] = {}
+
+
+def bug(exhibit: str, target: str, test: str) -> Callable:
+    def listed(wrong):
+        MUTANTS[wrong.__name__.replace("_", " ")] = Mutant(exhibit, target, test, wrong)
+        return wrong
+
+    return listed
+
+
+# Axes
+
+
+@bug(
+    "batch for text",
+    "embeddings_lib.input_embedding.InputEmbedding.forward",
+    "test_input_embedding.py::test_each_vector_is_the_tokens_row_plus_the_positions_row",
+)
+def the_input_layer_counts_the_batch(forward):
+    def wrong(self, token_ids, positions=None, *, offset=0):
+        samples = torch.arange(offset, offset + len(token_ids))
+        return forward(self, token_ids, samples[:, None].expand_as(token_ids))
+
+    return wrong
+
+
+@bug(
+    "heads for text",
+    "embeddings_lib.rotary_positions.RotaryPositions.forward",
+    "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
+)
+def each_head_turns_by_its_number(forward):
+    def wrong(self, q, k, positions=None, *, offset=0, inplace=False):
+        by_heads = (x.transpose(-3, -2) for x in (q, k))
+        turned = forward(self, *by_heads, offset=offset)
+        return tuple(x.transpose(-3, -2) for x in turned)
+
+    return wrong
+
+
+@bug(
+    "exercise 1",
+    "embeddings_lib.attention.attention",
+    "test_language_model.py::test_a_score_sees_no_later_token",
+)
+def heads_are_joined_before_tokens(attention):
+    return lambda q, k, v, **options: (
+        attention(q, k, v, **options).transpose(-3, -2).reshape(q.shape)
+    )
+
+
+# Layouts and directions
+
+
+@bug(
+    "not put back",
+    "embeddings_lib.rotary_positions.join_pairs",
+    "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
+)
+def pairs_come_back_as_halves(join_pairs):
+    return lambda a, b, layout: join_pairs(a, b, "halves")
+
+
+@bug(
+    "other pairing",
+    "embeddings_lib.rotary_positions.rotate_by",
+    "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
+)
+def rotate_takes_one_layout_for_the_other(rotate_by):
+    return lambda x, cos, sin, layout: rotate_by(x, cos, sin, OTHER[layout])
+
+
+@bug(
+    "other pairing",
+    "embeddings_lib._fast_rotation.rotate_fast",
+    "test_rotary_positions.py::test_halves_are_llama_and_mistral",
+)
+def the_module_takes_one_layout_for_the_other(rotate_fast):
+    return lambda both, points, layout, inplace: rotate_fast(
+        both, points, OTHER[layout], inplace
+    )
+
+
+@bug(
+    "other pairing",
+    "embeddings_lib.rotary_positions._reorder",
+    "test_rotary_positions.py::test_reordered_projections_give_the_same_scores",
+)
+def the_converter_works_the_other_way(reorder):
+    return lambda weight, head_dim, rotary_dim, old, new: reorder(
+        weight, head_dim, rotary_dim, new, old
+    )
+
+
+@bug(
+    "other direction",
+    "embeddings_lib.rotary_positions.rotate_by",
+    "test_rotary_positions.py::test_each_pair_is_multiplied_by_a_complex_number",
+)
+def rotate_turns_the_other_way(rotate_by):
+    return lambda x, cos, sin, layout: rotate_by(x, cos, -sin, layout)
+
+
+@bug(
+    "other direction",
+    "embeddings_lib._fast_rotation._rotate_halves",
+    "test_rotary_positions.py::test_halves_are_llama_and_mistral",
+)
+def halves_turn_the_other_way(rotate_halves):
+    return lambda x, cos, sin, inplace: rotate_halves(x, cos, -sin, inplace)
+
+
+@bug(
+    "other direction",
+    "embeddings_lib.sinusoidal_positions.SinusoidalPositions.__init__",
+    "test_sinusoidal_positions.py::test_the_module_looks_up_what_the_function_computes",
+)
+def a_wave_runs_backwards(init):
+    def wrong(self, embed_dim, **options):
+        init(self, embed_dim, **options)
+        self.angles = ExactAngles(-self.angles.rates, start=self.angles.start)
+
+    return wrong
+
+
+@bug(
+    "exercise 3",
+    "embeddings_lib.rotary_positions.RotaryPositions.__init__",
+    "test_rotary_positions.py::test_partial_halves_are_gpt_neox",
+)
+def only_a_part_turns_and_too_fast(init):
+    def wrong(self, head_dim, *, base=10_000.0, **options):
+        init(self, head_dim, base=base, **options)
+        self.angles = ExactAngles(wave_rates(head_dim, base)[: self.rotary_dim // 2])
+
+    return wrong
+
+
+# Precision
+
+
+@bug(
+    "narrow angles",
+    "embeddings_lib.exact_angles.ExactAngles._apply",
+    "test_rotary_positions.py::test_16_bits_are_rounded_once",
+)
+def tables_become_narrow_with_the_weights(apply):
+    def wrong(self, fn, recurse=True):
+        self.high, self.low = (
+            torch.complex(fn(table.real).float(), fn(table.imag).float())
+            for table in (self.high, self.low)
+        )
+        return apply(self, fn, recurse)
+
+    return wrong
+
+
+@bug(
+    "narrow angles",
+    "embeddings_lib.exact_angles.ExactAngles._build",
+    "test_exact_angles.py::test_no_position_is_off_by_more_than_two_ten_millionths",
+)
+def tables_are_built_in_32_bits(build):
+    def wrong(self, device):
+        build(self, device)
+        low = torch.arange(ROWS).float()[:, None] * self.rates.float()
+        angles = torch.stack([self.start + ROWS * low, low])
+        self.high, self.low = torch.polar(torch.ones_like(angles), angles)
+
+    return wrong
+
+
+@bug(
+    "narrow angles",
+    "embeddings_lib.sinusoidal_positions.sinusoidal_encoding",
+    "test_sinusoidal_positions.py::test_it_is_the_papers_formula_computed_with_forty_digits",
+)
+def sinusoids_are_computed_in_32_bits(_):
+    def wrong(positions, embed_dim, *, base=10_000.0):
+        angles = positions.float()[..., None] * wave_rates(embed_dim, base).float()
+        return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(-2)
+
+    return wrong
+
+
+@bug(
+    "narrow positions",
+    "embeddings_lib.rotary_positions.RotaryPositions.forward",
+    "test_rotary_positions.py::test_16_bits_are_rounded_once",
+)
+def positions_take_the_dtype_of_the_query(forward):
+    def wrong(self, q, k, positions=None, **options):
+        if positions is not None:
+            positions = positions.to(q.dtype).long()
+        return forward(self, q, k, positions, **options)
+
+    return wrong
+
+
+# Offsets
+
+
+@bug(
+    "forgotten offset",
+    "embeddings_lib.rotary_positions.RotaryPositions.forward",
+    "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
+)
+def rotation_forgets_the_offset(forward):
+    return lambda self, q, k, positions=None, *, offset=0, inplace=False: forward(
+        self, q, k, positions, inplace=inplace
+    )
+
+
+@bug(
+    "forgotten offset",
+    "embeddings_lib.exact_angles.ExactAngles.span",
+    "test_rotary_positions.py::test_compiled_it_is_one_graph_for_every_offset",
+)
+def compiled_rotation_forgets_the_offset(span):
+    return lambda self, seq, offset=0: span(
+        self, seq, 0 if torch.compiler.is_compiling() else offset
+    )
+
+
+@bug(
+    "forgotten offset",
+    "embeddings_lib.learned_positions.LearnedPositions.span",
+    "test_learned_positions.py::test_one_token_at_a_time_equals_the_full_pass",
+)
+def learned_rows_forget_the_offset(span):
+    return lambda self, seq, offset=0: span(self, seq)
+
+
+@bug(
+    "forgotten offset",
+    "embeddings_lib.sinusoidal_positions.SinusoidalPositions.span",
+    "test_sinusoidal_positions.py::test_the_module_looks_up_what_the_function_computes",
+)
+def sinusoids_forget_the_offset(span):
+    return lambda self, seq, offset=0: span(self, seq)
+
+
+@bug(
+    "forgotten offset",
+    "embeddings_lib.input_embedding.InputEmbedding.forward",
+    "test_input_embedding.py::test_reading_in_parts_is_reading_at_once",
+)
+def the_input_layer_forgets_the_offset(forward):
+    return lambda self, token_ids, positions=None, *, offset=0: forward(
+        self, token_ids, positions
+    )
+
+
+@bug(
+    "forgotten offset",
+    "embeddings_lib.attention.attention_weights",
+    "test_attention.py::test_decoding_one_token_at_a_time_equals_the_full_pass",
+)
+def the_mask_forgets_the_earlier_keys(attention_weights):
+    def wrong(q, k, *, causal=True, bias=None):
+        if causal:
+            later = torch.full((q.shape[-3], k.shape[-3]), -math.inf).triu(1)
+            bias = later if bias is None else bias + later
+        return attention_weights(q, k, causal=False, bias=bias)
+
+    return wrong
+
+
+@bug(
+    "counted twice",
+    "embeddings_lib.exact_angles.ExactAngles.span",
+    "test_exact_angles.py::test_a_span_is_the_waves_at_its_positions",
+)
+def a_second_chunk_of_positions_does_not_advance(span):
+    def wrong(self, seq, offset=0):
+        positions = torch.arange(offset, offset + seq)
+        return self(offset // ROWS * ROWS + positions % ROWS)
+
+    return wrong
+
+
+# What one text does to another
+
+
+@bug(
+    "one table for two",
+    "embeddings_lib.rotary_positions.RotaryPositions.__init__",
+    "test_rotary_positions.py::test_scaling_maps_the_rates",
+)
+def all_rotations_of_one_size_share_a_table(init):
+    tables = {}
+
+    def wrong(self, head_dim, **options):
+        init(self, head_dim, **options)
+        self.angles = tables.setdefault(head_dim, self.angles)
+
+    return wrong
+
+
+@bug(
+    "padding moves the text",
+    "embeddings_lib.input_embedding.InputEmbedding.forward",
+    "test_input_embedding.py::test_positions_may_be_named",
+)
+def the_input_layer_ignores_given_positions(forward):
+    return lambda self, token_ids, positions=None, *, offset=0: forward(
+        self, token_ids, offset=offset
+    )
+
+
+@bug(
+    "padding moves the text",
+    "embeddings_lib.rotary_positions.RotaryPositions.forward",
+    "test_rotary_positions.py::test_each_sample_may_have_positions_of_its_own",
+)
+def rotation_ignores_given_positions(forward):
+    return lambda self, q, k, positions=None, **options: forward(self, q, k, **options)
+
+
+# The ends of a table
+
+
+@bug(
+    "longer than the text",
+    "embeddings_lib._guards.span_within",
+    "test_learned_positions.py::test_one_token_at_a_time_equals_the_full_pass",
+)
+def the_last_row_is_never_served(span_within):
+    return lambda seq, offset, *, rows, **reasons: span_within(
+        seq, offset, rows=rows - 1, **reasons
+    )
+
+
+@bug(
+    "longer than the text",
+    "embeddings_lib._guards._range_of_indices",
+    "test_learned_positions.py::test_a_position_beyond_the_table_is_named_with_its_place",
+)
+def one_row_too_many_is_promised(range_of_indices):
+    return lambda indices, last, *reasons: range_of_indices(indices, last + 1, *reasons)
+
+
+@bug(
+    "the end unread",
+    "embeddings_lib.learned_positions.LearnedPositions.span",
+    "test_learned_positions.py::test_a_span_beyond_the_table_names_both_numbers",
+)
+def a_text_that_is_too_long_is_cut(_):
+    return lambda self, seq, offset=0: self.weight[offset : offset + seq]
+
+
+@bug(
+    "the end unread",
+    "embeddings_lib.token_embedding.TokenEmbedding.forward",
+    "test_token_embedding.py::test_an_id_outside_the_table_is_named_with_its_place",
+)
+def every_ID_beyond_the_table_is_its_last_row(forward):
+    return lambda self, token_ids: forward(
+        self, token_ids.clamp(max=len(self.weight) - 1)
+    )
+
+
+@bug(
+    "copied, not shared",
+    "embeddings_lib.language_model.TinyLM.__init__",
+    "test_language_model.py::test_a_tied_head_is_the_table_and_not_a_copy",
+)
+def the_head_is_a_copy_of_the_table(init):
+    def wrong(self, inputs, **options):
+        init(self, inputs, **options)
+        self.head.weight = nn.Parameter(self.head.weight.detach().clone())
+
+    return wrong
+
+
+# The trials
+
+
+class Witness:
+    """Notes what failed a test."""
+
+    seen = ""
+
+    def pytest_exception_interact(self, call):
+        self.seen = call.excinfo.typename
+
+
+def verdict(tests: list[str], *more: str) -> str:
+    """What failed the tests, which are imported anew; nothing if they pass."""
     for name in list(sys.modules):
-        if name.startswith(("embeddings_lib", "tests.test_", "tests.conftest")):
+        if name.startswith("tests.test_"):
             del sys.modules[name]
-    sys.path.insert(0, str(folder))
-    importlib.invalidate_caches()
     # Without pyproject.toml: what it adds, shape checks, is not on trial here.
     options = f"-c {os.devnull} --import-mode=append -x -q -p no:cacheprovider".split()
     options += ["--hypothesis-profile=mutants", "--rootdir", str(ROOT), *more]
-    code = pytest.main([*options, *(str(ROOT / "tests" / test) for test in tests)])
-    assert Path(sys.modules["embeddings_lib"].__file__).is_relative_to(folder)
-    sys.path.remove(str(folder))
-    return int(code)
+    options += [str(ROOT / "tests" / test) for test in tests]
+    witness = Witness()
+    code = pytest.main(options, plugins=[witness])
+    return "" if code == 0 else witness.seen or pytest.ExitCode(code).name
 
 
 def register_profile() -> None:
@@ -304,13 +487,10 @@ def register_profile() -> None:
 def main() -> None:
     register_profile()
     every = list(dict.fromkeys(mutant.test for mutant in MUTANTS.values()))
-    trials = {"unchanged": (Mutant("", "__init__.py", {}, ""), every)}
-    trials |= {bug: (mutant, [mutant.test]) for bug, mutant in MUTANTS.items()}
-    found = {}
-    for name, (mutant, tests) in trials.items():
-        with tempfile.TemporaryDirectory() as folder:
-            mutant.plant(Path(folder))
-            found[name] = verdict(Path(folder), tests)
+    found = {"unchanged": verdict(every)}
+    for name, mutant in MUTANTS.items():
+        with mutant.planted():
+            found[name] = verdict([mutant.test])
     print(json.dumps(found))
 
 

@@ -19,6 +19,8 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_output
 from traitlets.config import Config
 
+from chapters.assignments.grader.files import replacing
+
 ROOT = Path(__file__).parents[1]
 CHAPTERS = sorted((ROOT / "chapters").glob("*.ipynb"))
 PAGES = sorted((ROOT / "book").glob("*.ipynb"))
@@ -39,12 +41,9 @@ def read(path: Path) -> nbformat.NotebookNode:
 
 
 def save(notebook: nbformat.NotebookNode, path: Path) -> None:
-    """Write through a neighbouring file, so that a killed run leaves the old notebook
-    whole.
-    """
-    beside = path.with_suffix(".partial")
-    nbformat.write(notebook, beside)
-    beside.replace(path)
+    """Keep the old notebook until the new one is whole."""
+    with replacing(path) as new:
+        nbformat.write(notebook, new)
 
 
 def run(

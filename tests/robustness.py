@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 
+from chapters.assignments.grader.files import replacing
 from tests.benchmarks.goals import RESULTS, keep
 from tests.notebooks import ROOT
 
@@ -30,7 +31,9 @@ WHOLE = [*ALONE, "-n", "2", "--dist", "loadfile"]
 CHAPTERS = ["chapters", "book/performance.ipynb"]
 NOTEBOOKS = [*WHOLE, *CHAPTERS]
 LIBRARY = [*WHOLE, "embeddings_lib", "tests", "--ignore=tests/test_browser.py"]
-LIBRARY += [f"--ignore=tests/test_{name}.py" for name in ("site", "notebooks", "show")]
+LIBRARY += [
+    f"--ignore=tests/test_{name}.py" for name in ("site", "notebooks", "notebook")
+]
 
 
 @dataclass(frozen=True)
@@ -113,9 +116,9 @@ def write(kept: dict[str, dict[str, str]]) -> None:
     text = GUIDE.read_text("utf-8")
     begin, end = "<!-- robustness -->\n", "<!-- end of robustness -->"
     head, rest = text.split(begin)
-    GUIDE.write_text(
-        head + begin + table(kept) + "\n" + end + rest.split(end)[1], "utf-8"
-    )
+    text = head + begin + table(kept) + "\n" + end + rest.split(end)[1]
+    with replacing(GUIDE) as new:
+        new.write_text(text, "utf-8")
 
 
 def main() -> None:

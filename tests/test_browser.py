@@ -32,6 +32,7 @@ from tests.browser import (
     EXPLORERS,
     LISTED,
     PAGES,
+    PATIENCE,
     PHONE,
     Reader,
     Visit,
@@ -72,7 +73,7 @@ def visit(request, tab):
     return tab.open(request.param)
 
 
-# Formulas on the page that take no place or hold what the browser does not know.
+# Formulas that take no room, or hold an element that the browser does not know.
 UNDRAWN = """() => [...document.querySelectorAll("math")].filter(formula => {
     const { width, height } = formula.getBoundingClientRect();
     return formula.checkVisibility() && !(width > 2 && height > 5)
@@ -119,6 +120,31 @@ def test_a_page_is_accessible_in_the_light_and_in_the_dark(visit, reader):
 def test_a_page_opens_from_a_file(tab, site, name):
     tab.open(name, site.as_uri())
     assert tab.problems == []
+
+
+@pytest.fixture
+def slow(tab):
+    """An address that never answers."""
+    tab.context.route("**/slow", lambda route: None)
+    yield "slow"
+    tab.context.unroute("**/slow")
+
+
+def test_what_a_page_still_loads_when_it_is_left_is_no_fault_of_the_next(tab, slow):
+    tab.open("book/intro.html")
+    with tab.page.expect_request("**/slow"):
+        tab.page.evaluate("address => void fetch(address)", slow)
+    tab.open("book/notation.html")
+    assert tab.problems == []
+
+
+def test_what_a_page_cannot_load_is_its_fault(tab):
+    tab.context.route("**/gone", lambda route: route.abort())
+    tab.open("book/intro.html")
+    with tab.page.expect_event("requestfailed"):
+        tab.page.evaluate("void fetch('gone').catch(() => null)")
+    tab.context.unroute("**/gone")
+    assert f"failed {tab.addresses[0]}/book/gone" in tab.problems
 
 
 def test_a_reader_goes_from_page_to_page(tab):
@@ -547,6 +573,7 @@ def test_a_page_is_printed_with_the_figures_that_nobody_came_near(
     browser, address, tmp_path
 ):
     page = browser.new_page()
+    page.set_default_timeout(PATIENCE)
     page.goto(f"{address}/chapters/07_rotary_positions.html")
     figures = page.locator('.cell_output img[loading="lazy"]').count()
     page.pdf(path=tmp_path / "page.pdf")
@@ -570,7 +597,7 @@ def test_the_printed_book_has_numbers_formulas_and_its_own_links(
     with pikepdf.open(tmp_path / "book.pdf") as file:
         assert len(file.pages) > last
         fonts = {
-            str(font.BaseFont)
+            str(font.get("/BaseFont"))  # Type 3 fonts, of drawings, have no name
             for page in file.pages
             for font in page.Resources.get("/Font", {}).values()
         }

@@ -262,15 +262,52 @@ def test_a_damaged_cached_file_is_replaced(asset, publisher, cache):
     cache.mkdir()
     (cache / "file.bin").write_bytes(CONTENT[:-1])
     (publisher[1] / "file.bin").write_bytes(CONTENT)
-    assert fetch("stand_in").read_bytes() == CONTENT
+    found = hashlib.sha256(CONTENT[:-1]).hexdigest()
+    with pytest.warns(UserWarning, match=f"must be {RIGHT}.*was {found}.*its place"):
+        assert fetch("stand_in").read_bytes() == CONTENT
+    assert fetch("stand_in").read_bytes() == CONTENT  # and now without a word
 
 
-def test_what_cannot_be_replaced_is_not_lost(asset, cache):
+def test_what_cannot_be_replaced_is_named_and_not_lost(asset, cache):
     cache.mkdir()
     (cache / "file.bin").write_bytes(b"an older version")
-    with pytest.raises(AssetError):
+    found = hashlib.sha256(b"an older version").hexdigest()
+    with pytest.raises(AssetError, match=f"another file, of SHA-256 {found}.*kept"):
         fetch("stand_in")
     assert (cache / "file.bin").read_bytes() == b"an older version"
+
+
+def test_a_cache_in_the_home_folder_is_one_folder(
+    asset, publisher, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))  # and on Windows
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.setenv("EMBEDDINGS_LIB_CACHE", "~/of mine")
+    (publisher[1] / "file.bin").write_bytes(CONTENT)
+    assert downloads.cache_folder() == tmp_path / "of mine"
+    assert fetch("stand_in") == tmp_path / "of mine" / "file.bin"
+    assert (tmp_path / "of mine" / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_cache_behind_a_symbolic_link_is_one_folder(
+    asset, publisher, tmp_path, monkeypatch
+):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk", target_is_directory=True)
+    monkeypatch.setenv("EMBEDDINGS_LIB_CACHE", str(tmp_path / "link" / "cache"))
+    (publisher[1] / "file.bin").write_bytes(CONTENT)
+    assert fetch("stand_in") == downloads.cache_folder() / "file.bin"
+    assert (tmp_path / "disk" / "cache" / "file.bin").read_bytes() == CONTENT
+
+
+def test_a_relative_cache_starts_from_the_working_folder(
+    asset, publisher, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMBEDDINGS_LIB_CACHE", "cache")
+    (publisher[1] / "file.bin").write_bytes(CONTENT)
+    assert fetch("stand_in") == tmp_path / "cache" / "file.bin"
+    assert fetch("stand_in").is_file()
 
 
 def test_an_interrupted_download_leaves_the_cache_as_it_was(asset, cache, monkeypatch):

@@ -41,6 +41,7 @@ def ids(*shape):
     )
 
 
+BITS = [torch.float32, torch.bfloat16, torch.float16]
 KINDS = ["none", "learned", "sinusoidal"]
 kinds = st.sampled_from(KINDS)
 
@@ -186,6 +187,39 @@ def test_gpt_2s_trained_tables_give_gpt_2s_first_input():
     )
     theirs = model(tokens, output_hidden_states=True).hidden_states[0]
     assert_close(ours(tokens), theirs, rtol=0, atol=1e-6)
+
+
+# Hooks, and what they keep
+
+
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing:UserWarning")
+@pytest.mark.parametrize("kind", KINDS)
+def test_hooks_on_its_parts_run_and_what_they_keep_stays(kind):
+    both, kept, gradients = layer(kind, scale=2.0), [], []
+    both.token_table.register_forward_hook(lambda *call: kept.append(call[-1]))
+    both.token_table.register_full_backward_hook(
+        lambda *call: gradients.append(call[-1][0])
+    )
+    both(ids(2, 3)).sum().backward()
+    assert torch.equal(kept[0], both.token_table.weight[ids(2, 3)])
+    assert torch.equal(gradients[0], torch.full((2, 3, DIM), 2.0))
+
+
+def test_a_weight_that_is_computed_before_each_call_is_taken():
+    both = layer("none")
+    table = torch.nn.utils.parametrizations.weight_norm(both.token_table, dim=0)
+    torch.nn.init.ones_(table.parametrizations.weight.original0)
+    lengths = both(ids(2, 3)).norm(dim=-1)
+    assert_close(lengths, torch.ones(2, 3))
+
+
+@given(kinds, st.sampled_from([None, 2.0]), st.sampled_from(BITS))
+def test_in_place_it_computes_the_same(kind, scale, dtype):
+    plain = layer(kind, scale=scale).to(dtype)
+    writes = InputEmbedding(
+        plain.token_table, plain.positions, scale=scale, inplace=True
+    )
+    assert torch.equal(writes(ids(2, 3)), plain(ids(2, 3)))
 
 
 # What is refused

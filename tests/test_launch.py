@@ -112,17 +112,14 @@ def test_a_button_is_there_where_its_service_reads_the_host(
 
 
 CONFIGURATION = """
-extensions = ["myst_nb", "sphinx_book_theme", "launch"]
+extensions = ["myst_nb", "sphinx_book_theme", "book._ext.launch"]
 html_theme = "sphinx_book_theme"
 html_theme_options = {"launch_buttons": {"jupyterhub_url": "https://hub.example.edu"}}
 nb_execution_mode = "off"
 """
 
 
-def test_a_built_page_has_the_buttons_and_a_copy_that_runs_alone(
-    repository, monkeypatch
-):
-    monkeypatch.syspath_prepend(notebooks.ROOT / "book" / "_ext")
+def test_a_built_page_has_the_buttons_and_a_copy_that_runs_alone(repository):
     folder = repository("remote", "add", "origin", "https://github.com/ada/book.git")
     (folder / "conf.py").write_text(CONFIGURATION)
     cells = [new_markdown_cell("# One"), new_code_cell("1 + 1")]

@@ -84,7 +84,7 @@ def test_a_span_beyond_the_table_names_both_numbers(seq, offset):
 
 @pytest.mark.parametrize("wrong", [9, -1, 2**40])
 def test_a_position_beyond_the_table_is_named_with_its_place(wrong):
-    message = rf"positions must be 0 to 8.*context_length is 9; got {wrong} at index \(0, 1\): .*cut"
+    message = rf"0 to 8.*context_length is 9; got {wrong} at index \(0, 1\): cut the"
     with pytest.raises(IndexError, match=message):
         table()(torch.tensor([[0, wrong]]))
 

@@ -1,5 +1,7 @@
+import ast
 import inspect
 import shutil
+import textwrap
 from pathlib import Path
 
 import matplotlib
@@ -8,19 +10,72 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 import embeddings_lib
-from embeddings_lib import TokenEmbedding, notebook, train_bpe
+from embeddings_lib import ModelShape, TinyLM, TokenEmbedding, notebook, train_bpe
 from embeddings_lib.notebook import show_source, show_tokens, use_figure_style
 from tests import notebooks, strict_runs
 
 
-def test_source_is_the_files_own_text():
+def test_source_is_the_files_own_lines_in_order():
     source = show_source(TokenEmbedding)
-    assert repr(source) in Path(inspect.getfile(TokenEmbedding)).read_text("utf-8")
+    file = iter(Path(inspect.getfile(TokenEmbedding)).read_text("utf-8").splitlines())
+    assert all(line in file for line in repr(source).splitlines())
     assert source._repr_markdown_() == f"```python\n{source!r}\n```"
 
 
+@pytest.mark.parametrize("thing", [TokenEmbedding, TinyLM, ModelShape, train_bpe])
+def test_source_without_docstrings_is_the_same_program(thing):
+    whole = ast.parse(textwrap.dedent(inspect.getsource(thing)))
+    for node in ast.walk(whole):
+        if isinstance(node, ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+            del node.body[0]
+    assert '"""' not in repr(show_source(thing))
+    assert ast.dump(ast.parse(repr(show_source(thing)))) == ast.dump(whole)
+
+
+def test_source_keeps_decorators_comments_and_a_body_that_is_a_docstring_alone():
+    assert repr(show_source(Documented)) == SHOWN
+
+
+def marked(thing):
+    return thing
+
+
+@marked
+class Documented:
+    """What it is for."""
+
+    class Problem(ValueError):
+        """It has only a name."""
+
+    @marked
+    def thrice(self, number: int) -> int:
+        """The third
+        multiple.
+        """
+        # three times
+
+        return 3 * number
+
+
+SHOWN = '''@marked
+class Documented:
+    class Problem(ValueError):
+        """It has only a name."""
+
+    @marked
+    def thrice(self, number: int) -> int:
+        # three times
+
+        return 3 * number'''
+
+
 def test_source_of_a_method_starts_at_the_margin():
-    assert repr(show_source(TokenEmbedding.forward)).startswith("def forward(")
+    assert repr(show_source(ModelShape.total)).startswith("def total(")
+
+
+def test_source_of_several_things_is_one_listing():
+    both = show_source(marked, Documented)
+    assert repr(both) == f"def marked(thing):\n    return thing\n\n{SHOWN}"
 
 
 @pytest.mark.parametrize("thing", [3, len, "text"])
@@ -50,7 +105,7 @@ def alarms(tmp_path_factory):
         copy = folder / library / "embeddings_lib"
         shutil.copytree(Path(embeddings_lib.__file__).parent, copy)
         nbformat.write(new_notebook(cells=cells), folder / library / "alarm.ipynb")
-    for file in copy.glob("*.py"):
+    for file in copy.rglob("*.py"):
         file.write_text(file.read_text("utf-8").replace("def ", "def  "), "utf-8")
     said = strict_runs.verdicts(folder)
     return {

@@ -1,12 +1,15 @@
 """The chapters as files: run in order, clean, listed in the book, solvable."""
 
 import os
+import re
+from pathlib import Path
 
 import nbformat
 import pytest
 import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from book._ext.chapters import chapters, listed
 from tests import notebooks, strict_runs
 
 by_name = pytest.mark.parametrize("path", notebooks.ALL, ids=lambda path: path.stem)
@@ -50,6 +53,27 @@ def test_every_chapter_is_in_the_book_in_order():
     files = [chapter["file"] for part in toc["parts"] for chapter in part["chapters"]]
     listed = [file for file in files if file.startswith("chapters/")]
     assert listed == [f"chapters/{path.stem}" for path in notebooks.CHAPTERS]
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.docname)
+def test_a_chapter_says_itself_what_it_takes(chapter):
+    """In plain Jupyter nobody sees the map."""
+    said = re.search(r"^\*About .+\*$", chapter.cells[0].source, re.MULTILINE).group()
+    assert said.startswith(f"*About {chapter.minutes} minutes. You need ")
+    assert numbers_of_chapters(said) == chapter.needs
+
+
+def numbers_of_chapters(text):
+    """All that a text names: `chapters 2 and 5 to 7` are 2, 5, 6 and 7."""
+    found = set()
+    for numbers in re.findall(r"chapters? ((?:\d+(?:, | and | to )?)+)", text):
+        for first, last in re.findall(r"(\d+)(?: to (\d+))?", numbers):
+            found.update(range(int(first), int(last or first) + 1))
+    return found
+
+
+def test_what_is_known_of_chapters_is_of_those_in_the_book():
+    assert list(listed()) == [Path(chapter.docname).name for chapter in chapters()]
 
 
 def notebook_with(**cell):
@@ -112,19 +136,19 @@ def test_no_kernel_shares_a_port(tmp_path):
     assert set(strict_runs.verdicts(tmp_path).values()) == {""}
 
 
-def test_saving_replaces_the_file_only_when_complete(tmp_path, monkeypatch):
+def test_a_killed_run_leaves_the_old_notebook_whole(tmp_path, monkeypatch):
     path = tmp_path / "a.ipynb"
     notebooks.save(notebook_with(), path)
-    before = path.read_text()
+    before = path.read_text("utf-8")
 
     def stop_half_way(notebook, target):
-        target.write_text(before[:20])
+        target.write_text(before[:20], "utf-8")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(nbformat, "write", stop_half_way)
     with pytest.raises(KeyboardInterrupt):
         notebooks.save(notebook_with(source="2"), path)
-    assert path.read_text() == before
+    assert path.read_text("utf-8") == before
 
 
 def exercise_with(solution):

@@ -1,71 +1,25 @@
-"""What every caller relies on: defaults stay as they are, and so do values."""
+"""What every caller relies on: signatures stay as they are, and so do values.
 
+A default is a promise to those who leave the argument out. It is written once, in the
+signature. Chapters have printed most signatures, so a reader has the promise there; and
+where the field has agreed on a value, PyTorch or transformers has it too.
+"""
+
+import ast
 import dataclasses
 import importlib
 import inspect
 import pkgutil
 
 import pytest
+import torch
+from transformers import GPT2Config, LlamaConfig, T5Config
 
 import embeddings_lib
-
-# A default is a promise to those who leave the argument out. None says "nothing given".
-DEFAULTS = {
-    "Asset": {"optional": False},
-    "InputEmbedding": {"dropout": 0.0},
-    "InputEmbedding.forward": {"offset": 0},
-    "LearnedPositions": {"std": 0.01},
-    "Llama": {"norm_eps": 1e-5},
-    "LlamaBlock": {"norm_eps": 1e-5},
-    "LearnedPositions.span": {"offset": 0},
-    "MarkovText": {"letters": 12, "seed": 0},
-    "ModelShape": {
-        "gated": False,
-        "biases": "all",
-        "learned_positions": 0,
-        "tied": True,
-        "source": "",
-    },
-    "ModelShape.bytes": {"dtype": "float32"},
-    "ModelShape.bytes_moved": {"offset": 0, "dtype": "float32"},
-    "ModelShape.flops": {"offset": 0},
-    "ModelShape.input_bytes": {"dtype": "float32"},
-    "ModelShape.training_bytes": {"mixed": True},
-    "RotaryPositions": {"base": 10_000.0, "layout": "halves", "attention_factor": 1.0},
-    "RotaryPositions.forward": {"offset": 0, "inplace": False},
-    "ShardedEmbedding": {"cut": "rows"},
-    "SinusoidalPositions": {"base": 10_000.0},
-    "SinusoidalPositions.span": {"offset": 0},
-    "SkipGram": {"std": 0.1},
-    "T5Bias": {"buckets": 32, "max_distance": 128},
-    "TinyLM": {"layers": 2, "heads": 4, "tied": True},
-    "TokenEmbedding": {"std": 0.02, "sparse": False},
-    "ExactAngles": {"start": 0.0, "radius": 1.0},
-    "ExactAngles.span": {"offset": 0},
-    "WordVectors.accuracy": {"offset": 1.0},
-    "WordVectors.analogy": {"k": 5},
-    "WordVectors.nearest": {"k": 5},
-    "World": {"seed": 0, "entangled": 0.0},
-    "attention": {"causal": True},
-    "attention_weights": {"causal": True},
-    "connect": {"timeout": 60.0},
-    "explained": {"silent": False},
-    "fetch": {"progress": False},
-    "left_pad": {"pad_id": 0},
-    "llama3": {"low_freq_factor": 1.0, "high_freq_factor": 4.0},
-    "look_up": {"sparse": False},
-    "model_with": {"embed_dim": 32, "heads": 4},
-    "rotary_from_config": {"layout": "halves"},
-    "rotate": {"layout": "halves"},
-    "run_on_ranks": {"timeout": 60.0},
-    "shard": {"cut": "rows"},
-    "sinusoidal_encoding": {"base": 10_000.0},
-    "t5_buckets": {"buckets": 32, "max_distance": 128},
-    "train": {"lr": 3e-3},
-    "train_skipgram": {"steps": 1000, "batch_size": 1024, "negatives": 5, "lr": 0.02},
-    "wave_rates": {"base": 10_000.0},
-    "yarn": {"beta_fast": 32.0, "beta_slow": 1.0, "truncate": True},
-}
+from embeddings_lib.attention_biases import T5Bias, t5_buckets
+from embeddings_lib.exact_angles import wave_rates
+from embeddings_lib.notebook import show_source
+from tests import notebooks
 
 
 def defined():
@@ -78,24 +32,70 @@ def defined():
 
 def callables():
     for thing in defined():
-        if not (inspect.isclass(thing) and issubclass(thing, Exception)):
-            yield thing.__name__, thing
-            for name, method in vars(thing).items():
-                if inspect.isfunction(method):
-                    yield f"{thing.__name__}.{name}", method
+        yield thing.__name__, thing
+        for name, method in vars(thing).items():
+            if inspect.isfunction(method):
+                yield f"{thing.__name__}.{name}", method
 
 
-def test_defaults_stay_as_they_are():
-    found = {}
-    for name, function in callables():
-        if not any(part.startswith("_") for part in name.split(".")):
-            arguments = inspect.signature(function).parameters.values()
-            found[name] = {
-                argument.name: argument.default
-                for argument in arguments
-                if argument.default not in (argument.empty, None)
-            }
-    assert {name: given for name, given in found.items() if given} == DEFAULTS
+def printed():
+    """All public names that chapters show the source of, and what they printed."""
+    for path in notebooks.CHAPTERS:
+        for cell in notebooks.read(path).cells:
+            if cell.cell_type == "code" and "show_source(" in cell.source:
+                *_, last = ast.parse(cell.source).body
+                source = cell.outputs[-1].data["text/plain"]
+                name = ast.unparse(last.value.args[0])
+                if "._" not in f".{name}":
+                    yield name, source
+
+
+def signatures(source):
+    """The arguments of each function and the fields of each class, with defaults."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef):
+            yield node.name, ast.unparse(node.args)
+        elif isinstance(node, ast.ClassDef):
+            fields = [each for each in node.body if isinstance(each, ast.AnnAssign)]
+            yield node.name, *map(ast.unparse, fields)
+
+
+@pytest.mark.parametrize(("name", "source"), list(printed()))
+def test_a_signature_is_as_the_chapter_printed_it(name, source):
+    """A strict run of the chapter says so too, but takes minutes."""
+    now = show_source(dict(callables())[name]).text
+    assert list(signatures(source)) == list(signatures(now))
+
+
+PYTORCHS = str(torch.get_default_dtype()).removeprefix("torch.")
+
+
+def default(function, argument):
+    return inspect.signature(function).parameters[argument].default
+
+
+@pytest.mark.parametrize(
+    ("function", "argument", "agreed"),
+    [
+        (wave_rates, "base", LlamaConfig().rope_parameters["rope_theta"]),
+        (embeddings_lib.RotaryPositions, "base", LlamaConfig.default_theta),
+        (embeddings_lib.TokenEmbedding, "std", GPT2Config().initializer_range),
+        (T5Bias, "buckets", T5Config().relative_attention_num_buckets),
+        (T5Bias, "max_distance", T5Config().relative_attention_max_distance),
+        (t5_buckets, "buckets", T5Config().relative_attention_num_buckets),
+        (t5_buckets, "max_distance", T5Config().relative_attention_max_distance),
+        (embeddings_lib.ModelShape.bytes, "dtype", PYTORCHS),
+        (embeddings_lib.ModelShape.bytes_moved, "dtype", PYTORCHS),
+        (embeddings_lib.ModelShape.input_bytes, "dtype", PYTORCHS),
+    ],
+)
+def test_a_default_is_what_the_field_agreed_on(function, argument, agreed):
+    assert default(function, argument) == agreed
+
+
+def test_training_is_in_mixed_precision_as_usual_today():
+    shape = embeddings_lib.published_shape("GPT-2 124M")
+    assert "float32 copy" in shape.training_bytes()
 
 
 VALUES = [thing for thing in defined() if dataclasses.is_dataclass(thing)]

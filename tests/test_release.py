@@ -147,6 +147,17 @@ def no_machinery(notebook, cells):
     cells["setup"].source += "\nimport torch"
 
 
+def test_data_of_a_master_may_be_tensors(path, tmp_path):
+    """Even where each check comes after them: tensors have no single truth."""
+
+    def two_tensors(notebook, cells):
+        cells["bag"].source = f"one, two = torch.ones(2, 3)\n{cells['bag'].source}"
+
+    master = changed(path, tmp_path, two_tensors)
+    named = [[each.title for each in q.public] for q in master.questions]
+    assert named == [[each.title for each in q.public] for q in Master(path).questions]
+
+
 UNFIT = {
     wrong_solution: "the solution earns 20 of 24 points",
     generous_stub: "the stub earns 24 of 24 points, more than half",

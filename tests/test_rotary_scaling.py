@@ -88,7 +88,7 @@ def test_rates_are_those_of_transformers(config, head_dim):
     # Theirs are computed in float32.
     assert_close(rotary.angles.rates, rates.double(), rtol=2e-6, atol=1e-6)
     assert_close(rotary.angles.rates, rates.double(), rtol=2e-6, atol=0)
-    assert rotary.waves.radius == pytest.approx(attention_factor, rel=1e-12)
+    assert rotary.angles.radius == pytest.approx(attention_factor, rel=1e-12)
 
 
 def test_yarn_counts_two_numbers_a_pair_where_even_the_last_turns():

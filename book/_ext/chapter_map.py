@@ -1,14 +1,15 @@
 """The map of the book: the directive `chapter-map`.
 
-Each chapter is a box that leads to it, with the time that it takes. Lines lead to it
-from the chapters that it builds on, as its first cell says, but for those that are
-reached through another one. The map is drawn twice, for a wide page and for a narrow
-one.
+Each chapter is a box, with its link and the time that it takes. Lines lead to it from
+the chapters that it builds on, unless another line already leads there through a third
+chapter. The map is drawn twice, for wide and for narrow pages. `chapters/chapters.yml`
+says where each box stands.
 """
 
 import html
 import textwrap
 from dataclasses import dataclass
+from functools import cached_property
 
 from docutils import nodes
 from docutils.parsers.rst import Directive
@@ -18,36 +19,24 @@ from book._ext.chapters import Chapter, chapters
 
 @dataclass(frozen=True)
 class Layout:
-    """Where each chapter stands, as (column, row), and the sizes in pixels."""
+    """One of the two maps, and its sizes in pixels."""
 
     name: str
-    places: dict[int, tuple[int, int]]
     cell: tuple[int, int]
     box: tuple[int, int]
 
+    @cached_property
+    def places(self) -> dict[int, tuple[int, int]]:
+        """Where each chapter stands, as (column, row)."""
+        return {chapter.number: chapter.place(self.name) for chapter in chapters()}
 
-# A row for each part of the book.
-WIDE = Layout(
-    "wide",
-    {1: (0, 0), 2: (1, 0), 3: (2, 0)}
-    | {4: (0, 1), 5: (1, 1), 6: (2, 1), 7: (3, 1)}
-    | {8: (3, 2), 9: (4, 2)}
-    | {12: (2, 3), 10: (3, 3), 11: (4, 3)},
-    cell=(160, 118),
-    box=(146, 86),
-)
-# What a token is on the left, where it stands on the right.
-NARROW = Layout(
-    "narrow",
-    {1: (0, 0), 2: (0, 1), 3: (0, 2), 9: (0, 7), 11: (0, 8)}
-    | {4: (1, 2), 5: (1, 3), 6: (1, 4), 7: (1, 5), 8: (1, 6), 10: (1, 7), 12: (1, 8)},
-    cell=(180, 110),
-    box=(152, 86),
-)
+
+WIDE = Layout("wide", cell=(160, 118), box=(146, 86))
+NARROW = Layout("narrow", cell=(180, 110), box=(152, 86))
 
 
 def edges() -> list[tuple[int, int]]:
-    """From each chapter to those that need it, and need no other that needs it."""
+    """Pairs of a chapter and one that needs it directly, not only through a third."""
     needs = {chapter.number: chapter.needs for chapter in chapters()}
 
     def all_needs(number: int) -> set[int]:
@@ -133,11 +122,15 @@ def legend() -> str:
     for chapter in chapters():
         parts.setdefault(chapter.part, []).append(chapter.number)
     items = "".join(
-        f'<li class="map-part-{i}">{html.escape(part)} '
-        f"({numbers[0]} to {numbers[-1]})</li>"
+        f'<li class="map-part-{i}">{html.escape(part)} ({span(numbers)})</li>'
         for i, (part, numbers) in enumerate(parts.items())
     )
     return f'<ul class="map-legend">{items}</ul>'
+
+
+def span(numbers: list[int]) -> str:
+    first, last = numbers[0], numbers[-1]
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 class Map(nodes.General, nodes.Element):
@@ -154,7 +147,7 @@ def draw(app, doctree, docname) -> None:
         chapter.docname: app.builder.get_relative_uri(docname, chapter.docname)
         for chapter in chapters()
     }
-    # A reader of ePub may not know which of the two to hide.
+    # An ePub reader may not know which of the two to hide.
     layouts = (WIDE,) if app.builder.name == "epub" else (WIDE, NARROW)
     for place in list(doctree.findall(Map)):
         maps = "".join(drawing(layout, targets) for layout in layouts)

@@ -1,4 +1,4 @@
-"""What the chapters say of themselves, read from their notebooks."""
+"""The chapters: their notebooks, and what `chapters/chapters.yml` says of each."""
 
 import ast
 import re
@@ -7,13 +7,12 @@ from functools import cache, cached_property
 from pathlib import Path
 
 import nbformat
+import yaml
 from mdit_py_plugins.anchors.index import slugify
 from sphinx_external_toc.parsing import parse_toc_yaml
 
 ROOT = Path(__file__).parents[2]
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
-PREPARATION = re.compile(r"^\*About (\d+) minutes\. (You need .+)\*$", re.MULTILINE)
-NUMBERS = re.compile(r"chapters? ((?:\d+(?:, | and | to )?)+)")
 
 
 @dataclass(frozen=True)
@@ -34,18 +33,23 @@ class Chapter:
         """The title without its number."""
         return HEADING.search(self.cells[0].source).group(1).split(". ", 1)[1]
 
-    @cached_property
+    @property
     def minutes(self) -> int:
-        return int(PREPARATION.search(self.cells[0].source).group(1))
+        return self.facts["minutes"]
 
-    @cached_property
+    @property
     def needs(self) -> set[int]:
         """The chapters that it builds on, by number."""
-        found = set()
-        for numbers in NUMBERS.findall(PREPARATION.search(self.cells[0].source)[2]):
-            for first, last in re.findall(r"(\d+)(?: to (\d+))?", numbers):
-                found.update(range(int(first), int(last or first) + 1))
-        return found
+        return set(self.facts["needs"])
+
+    def place(self, layout: str) -> tuple[int, int]:
+        """Where it stands on the map `wide` or `narrow`, as (column, row)."""
+        column, row = self.facts[layout]
+        return column, row
+
+    @property
+    def facts(self) -> dict:
+        return listed()[Path(self.docname).name]
 
     @cached_property
     def code(self) -> list[tuple[str, ast.Module]]:
@@ -67,8 +71,14 @@ class Chapter:
 
 
 @cache
+def listed() -> dict[str, dict]:
+    """What to know of each chapter, by the name of its notebook."""
+    return yaml.safe_load((ROOT / "chapters/chapters.yml").read_text("utf-8"))
+
+
+@cache
 def chapters() -> tuple[Chapter, ...]:
-    """All of them, in the order of the table of contents."""
+    """All chapters, in the order of the table of contents."""
     toc = parse_toc_yaml(ROOT / "_toc.yml")
     return tuple(
         Chapter(name, part.caption)

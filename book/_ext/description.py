@@ -1,5 +1,5 @@
-"""What a page is about, for search engines and for the previews of links: its first
-paragraph.
+"""A page's first paragraph becomes its description, for search engines and for previews
+of links.
 """
 
 import html

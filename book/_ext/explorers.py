@@ -3,7 +3,7 @@
 It puts a still figure on the page, drawn from the library, and the script
 `_static/explorers/NAME.js` puts the explorer in its place. What a script starts with
 stands beside it as JSON; what is large becomes a file of the site, and is loaded by
-that page alone. Where a file of the book's assets cannot be had, a note says so.
+that page alone. If a download fails, a note takes the place of the explorer.
 """
 
 import base64

@@ -9,7 +9,7 @@ from pathlib import Path
 from fontTools import subset
 from fontTools.ttLib import TTFont
 
-# What it takes out of the font is no news to who builds a book.
+# It would log every table that it drops from the font.
 logging.getLogger(subset.__name__).setLevel(logging.WARNING)
 GLYPH = re.compile(r"((?:\.[\w-]+:before,?)+)\{content:\"\\(\w+)\"\}")
 FAMILY = re.compile(r'\{[^{}]*content:"\\(f\w+)"[^{}]*Font Awesome[^{}]*\}')

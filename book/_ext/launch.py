@@ -29,7 +29,7 @@ if importlib.util.find_spec("embeddings_lib") is None:
 
 
 def git(folder: Path, *words: str) -> str:
-    """What git answers, or nothing where it fails or is missing."""
+    """What git prints, or an empty string if it fails or is missing."""
     try:
         run = subprocess.run(
             ["git", "-C", folder, *words], capture_output=True, text=True, check=False

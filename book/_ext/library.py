@@ -1,7 +1,7 @@
 """The library and its proof as pages of the book, and links between them and chapters.
 
-`{{ library }}` on a page becomes the source of the whole library, in the order of the
-package's docstring, and `{{ proof }}` the tests of each of its modules. A name of the
+`{{ library }}` on a page becomes the source of the whole library, in the order of
+`book/library.yml`, and `{{ proof }}` the tests of each of its modules. A name of the
 library leads to the section where a chapter built it; the first mention of the name in
 each section of a chapter leads back, and a chapter ends with what it built.
 """
@@ -9,11 +9,12 @@ each section of a chapter leads back, and a chapter ends with what it built.
 import ast
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
 from pathlib import Path
 
+import yaml
 from docutils import nodes
 
 from book._ext.chapters import ROOT, Chapter, chapters
@@ -37,9 +38,21 @@ class Name:
 
 @dataclass(frozen=True)
 class Module:
-    name: str
+    name: str  # as it is imported from the package, such as `sharding.ranks`
     opening: str  # its docstring, its imports and all else above its first public name
     names: tuple[Name, ...]
+
+    @property
+    def path(self) -> Path:
+        place = PACKAGE.joinpath(*self.name.split("."))
+        return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+    @property
+    def anchor(self) -> str:
+        return nodes.make_id(f"library-{self.name}")
+
+    def holds(self, name: str) -> bool:
+        return any(each.name == name for each in self.names)
 
 
 @dataclass(frozen=True)
@@ -51,14 +64,19 @@ class Place:
     built: bool
 
 
-def order() -> list[str]:
-    """The modules in the order in which the package's docstring names them."""
-    text = ast.get_docstring(ast.parse((PACKAGE / "__init__.py").read_text("utf-8")))
-    return [
-        name
-        for name in re.findall(r"`(\w+)`", text)
-        if (PACKAGE / f"{name}.py").exists()
-    ]
+def taught() -> list[str]:
+    """The modules in the order of the chapters."""
+    return yaml.safe_load((ROOT / "book/library.yml").read_text("utf-8"))
+
+
+def aside() -> list[str]:
+    """The modules that no chapter is about."""
+    found = (
+        path.relative_to(PACKAGE).with_suffix("").as_posix().replace("/", ".")
+        for path in PACKAGE.rglob("*.py")
+    )
+    every = {name.removesuffix(".__init__") for name in found} - {"__init__"}
+    return sorted(every - set(taught()))
 
 
 def cut(text: str) -> dict[str, str]:
@@ -91,31 +109,42 @@ def cut(text: str) -> dict[str, str]:
 
 @cache
 def modules() -> tuple[Module, ...]:
-    found = []
-    for module in order():
-        parts = cut((PACKAGE / f"{module}.py").read_text("utf-8"))
-        opening = parts.pop("")
-        names = tuple(Name(name, module, source) for name, source in parts.items())
-        found.append(Module(module, opening, names))
-    return tuple(found)
+    return tuple(map(read, taught() + aside()))
+
+
+def read(name: str) -> Module:
+    module = Module(name, "", ())
+    parts = cut(module.path.read_text("utf-8"))
+    opening = parts.pop("")
+    names = tuple(Name(each, name, source) for each, source in parts.items())
+    return replace(module, opening=opening, names=names)
+
+
+def within(place: str) -> list[Module]:
+    """The modules of a package. The package may be the whole library, or one module."""
+    start = f"{place}.".lstrip(".")
+    return [module for module in modules() if f"{module.name}.".startswith(start)]
 
 
 @cache
 def imported(chapter: Chapter) -> dict[str, str]:
-    """Each name of the library that a chapter imports, and the module it is from.
+    """Each name of the library that a chapter imports, and the module it is from."""
+    trees = (tree for _, tree in chapter.code)
+    return dict(chain.from_iterable(map(imports, trees)))
 
-    The package itself hands on what its modules define.
+
+def imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
+    """The names that Python source imports from the library, and their modules.
+
+    A package hands on what its modules define. A module is a name too, from itself.
     """
-    home = {name.name: module.name for module in modules() for name in module.names}
-    found = {}
-    for _, tree in chapter.code:
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ImportFrom):
-                package, _, module = node.module.partition(".")
-                if package == PACKAGE.name:
-                    for alias in node.names:
-                        found[alias.name] = module or home.get(alias.name, alias.name)
-    return found
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            package, _, place = node.module.partition(".")
+            for alias in node.names if package == PACKAGE.name else ():
+                homes = (each.name for each in within(place) if each.holds(alias.name))
+                module = f"{place}.{alias.name}".lstrip(".")
+                yield alias.name, next(homes, module)
 
 
 @cache
@@ -131,7 +160,7 @@ def mentions(chapter: Chapter) -> dict[str, list[tuple[str, str]]]:
             elif isinstance(node, ast.Name | ast.Attribute):
                 found["used"].append((heading, ast.unparse(node)))
             elif isinstance(node, ast.Call) and ast.unparse(node.func) == "show_source":
-                found["shown"].append((heading, ast.unparse(node.args[0])))
+                found["shown"] += [(heading, ast.unparse(one)) for one in node.args]
     return found
 
 
@@ -139,8 +168,13 @@ def places(name: Name, kind: str) -> Iterator[Place]:
     """Where chapters show, define or use a name of the library, or a part of it."""
     for chapter in chapters():
         for heading, text in mentions(chapter)[kind]:
-            if text.removeprefix(f"{name.module}.").split(".")[0] == name.name:
+            if text.removeprefix(f"{last(name.module)}.").split(".")[0] == name.name:
                 yield Place(chapter, heading, built=kind != "used")
+
+
+def last(module: str) -> str:
+    """How source calls a module that it has imported from its package."""
+    return module.rpartition(".")[2]
 
 
 @cache
@@ -151,17 +185,17 @@ def builders(module: str) -> set[Chapter]:
 
 
 def shown_or_used(name: Name, kind: str) -> Iterator[Place]:
-    """Of those, the ones in chapters that import the name."""
+    """The same, but only in chapters that import the name."""
     for at in places(name, kind):
         mine = imported(at.chapter)
-        if name.module in (mine.get(name.name), mine.get(name.module)):
+        if name.module in (mine.get(name.name), mine.get(last(name.module))):
             yield at
 
 
 @cache
 def place(name: Name) -> Place | None:
-    """Where a chapter shows a name's source; where one that shows other source of its
-    module defines it itself; or where it is first used.
+    """Where a chapter shows the source of a name. If none does: where one defines it
+    itself that shows other source of the module. If none does: where it is first used.
     """
     defined = places(name, "defined")
     return next(
@@ -175,24 +209,33 @@ def place(name: Name) -> Place | None:
 
 
 def origin(name: Name) -> str:
-    """The chapter that a name is from, as a sentence."""
+    """The chapter that a name is from, as a sentence; nothing if there is none."""
     if at := place(name):
         verb = "Built" if at.built else "First used"
         return f"{verb} in {at.chapter.link(at.heading)}."
-    others = next(module for module in modules() if module.name == name.module).names
-    found = [at.chapter for at in map(place, others) if at]
-    return f"Part of {min(found, key=lambda chapter: chapter.number).link()}."
+    package = name.module.rpartition(".")[0]
+    for whole in filter(None, (name.module, package)):
+        others = (place(other) for module in within(whole) for other in module.names)
+        found = [at.chapter for at in others if at]
+        if found:
+            return f"Part of {min(found, key=lambda each: each.number).link()}."
+    return ""
 
 
-def tests_of(module: Module) -> Path:
-    """Its own test module, or else the first that imports it or calls its names."""
-    own = ROOT / "tests" / f"test_{module.name}.py"
-    if own.exists():
-        return own
-    names = "|".join(name.name for name in module.names)
-    use = re.compile(rf"import .*\b{module.name}\b|\b(?:{names})\(")
-    files = sorted(own.parent.glob("test_*.py"))
-    return next(file for file in files if use.search(file.read_text("utf-8")))
+@cache
+def tests_of(module: Module) -> Path | None:
+    """Its own test module, or its package's, or the one that calls its names most."""
+    tests = ROOT / "tests"
+    for name in reversed(module.name.split(".")):
+        own = tests / f"test_{name.strip('_')}.py"
+        if own.exists():
+            return own
+    calls = re.compile(rf"\b(?:{'|'.join(name.name for name in module.names)})\(")
+
+    def used(file: Path) -> int:
+        return len(calls.findall(file.read_text("utf-8")))
+
+    return max(sorted(tests.glob("test_*.py")), key=used) if module.names else None
 
 
 # The two pages
@@ -204,16 +247,19 @@ def fenced(source: str) -> str:
 
 def library_page() -> str:
     parts = [fenced((PACKAGE / "__init__.py").read_text("utf-8").strip())]
+    helpers = aside()
     for module in modules():
-        tests = tests_of(module).name
-        parts += [
-            f"(library-{module.name})=\n## `{module.name}`\n",
-            f"`embeddings_lib/{module.name}.py`. Its proof: "
-            f"[`tests/{tests}`](#{proof_anchor(tests)}).\n",
-            fenced(module.opening),
-        ]
+        if module.name == helpers[0]:
+            parts.append("## What stands aside\n")
+            parts.append("Helpers of the others, which no chapter is about.\n")
+        level = "###" if module.name in helpers else "##"
+        says = f"`{module.path.relative_to(ROOT).as_posix()}`."
+        if tests := tests_of(module):
+            says += f" Its proof: [`tests/{tests.name}`](#{proof_anchor(tests.name)})."
+        parts += [f"({module.anchor})=\n{level} `{module.name}`\n", f"{says}\n"]
+        parts.append(fenced(module.opening))
         for name in module.names:
-            parts.append(f"({name.anchor})=\n### `{name.name}`\n")
+            parts.append(f"({name.anchor})=\n{level}# `{name.name}`\n")
             parts += [f"{origin(name)}\n", fenced(name.source)]
     return "\n".join(parts)
 
@@ -223,7 +269,7 @@ def proof_anchor(file: str) -> str:
 
 
 def claims(file: Path) -> dict[str, str]:
-    """The name of each test of a file, and the sentence that it is."""
+    """Each test of a file: its name, and the sentence that the name spells."""
     return {
         name: name.removeprefix("test_").replace("_", " ")
         for name in cut(file.read_text("utf-8"))
@@ -231,11 +277,12 @@ def claims(file: Path) -> dict[str, str]:
     }
 
 
-def proofs() -> dict[Path, list[str]]:
+def proofs() -> dict[Path, list[Module]]:
     """Each test module, in the library's order, and the modules that it tests."""
     found = {}
     for module in modules():
-        found.setdefault(tests_of(module), []).append(module.name)
+        if tests := tests_of(module):
+            found.setdefault(tests, []).append(module)
     return found | {ROOT / "tests/test_mutants.py": [], ROOT / "tests/mutants.py": []}
 
 
@@ -244,7 +291,7 @@ def proof_page(app) -> str:
     for file, tested in proofs().items():
         parts.append(f"({proof_anchor(file.name)})=\n## `tests/{file.name}`\n")
         if tested:
-            links = (f"[`{name}`](#library-{name})" for name in tested)
+            links = (f"[`{module.name}`](#{module.anchor})" for module in tested)
             parts.append(f"The proof of {' and '.join(links)}:\n")
         else:
             parts.append(ast.get_docstring(ast.parse(file.read_text("utf-8"))) + "\n")
@@ -293,20 +340,16 @@ def known(docname: str) -> dict[str, Name]:
     it imports, elsewhere those that the package itself hands on.
     """
     of_chapter = {chapter.docname: chapter for chapter in chapters()}.get(docname)
-    everything = {
-        (module.name, name.name): name for module in modules() for name in module.names
-    }
     if of_chapter:
-        pairs = {(module, name) for name, module in imported(of_chapter).items()}
+        homes = imported(of_chapter)
     else:
-        tree = ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))
-        pairs = {
-            (node.module.partition(".")[2], alias.name)
-            for node in tree.body
-            if isinstance(node, ast.ImportFrom)
-            for alias in node.names
-        }
-    return {name: everything[m, name] for m, name in pairs if (m, name) in everything}
+        homes = dict(imports(ast.parse((PACKAGE / "__init__.py").read_text("utf-8"))))
+    return {
+        name.name: name
+        for module in modules()
+        for name in module.names
+        if homes.get(name.name) == module.name
+    }
 
 
 def link_names(app, doctree, docname) -> None:

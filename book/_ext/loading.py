@@ -1,7 +1,7 @@
 """What a page loads and when: the text first.
 
-Scripts run once the text is read in. A figure comes when a reader is near it. Its size
-stands on the page, so that nothing jumps then.
+Scripts run once the text has been read. A figure is loaded when a reader comes near it.
+The page gives its size beforehand, so that nothing jumps.
 """
 
 import re

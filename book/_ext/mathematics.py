@@ -15,7 +15,7 @@ from sphinx.locale import _
 
 from book._ext.icons import part_of
 
-FONT = "STIXTwoMath-Regular.ttf"  # ziamath brings it along
+FONT = "STIXTwoMath-Regular.ttf"  # it comes with ziamath
 # A browser draws a letter x that stands alone as its italic sign.
 ITALIC = {
     unicodedata.normalize("NFKC", sign): sign
@@ -23,7 +23,7 @@ ITALIC = {
     if "MATHEMATICAL ITALIC" in unicodedata.name(sign, "") or sign == "ℎ"
 }
 
-ROOT = "√"  # drawn, though no text of a formula has it
+ROOT = "√"  # drawn by the browser, though no formula has it as text
 FUNCTIONS = {"cos", "exp", "ln", "log", "max", "min", "sin"}
 OPENING = set("([{,;=<>≤≥≈≠∈→+−·×/")
 PARTS = {"mfrac": 2, "msub": 2, "msup": 2, "msubsup": 3}
@@ -120,7 +120,7 @@ def signs(site: Path) -> set[int]:
 
 
 def narrow_roots(font: TTFont) -> None:
-    """Make tall roots as narrow as the usual: a browser keeps room for the widest."""
+    """Make tall roots as narrow as the usual one: browsers keep room for the widest."""
     root = font.getBestCmap()[ord(ROOT)]
     variants = font["MATH"].table.MathVariants
     place = variants.VertGlyphCoverage.glyphs.index(root)

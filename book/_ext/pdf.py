@@ -18,6 +18,8 @@ from bs4 import BeautifulSoup
 from playwright.sync_api import Browser, sync_playwright
 from sphinx_external_toc.parsing import SiteMap, parse_toc_yaml
 
+from chapters.assignments.grader.files import replacing
+
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 PATIENCE = 600_000  # milliseconds
@@ -63,7 +65,7 @@ def article(page: BeautifulSoup, docname: str, site: Path, docnames: set[str]) -
     for answer in content.select("details"):
         answer["open"] = ""
     for figure in content.select("img[loading]"):
-        del figure["loading"]  # nobody comes near
+        del figure["loading"]  # nobody scrolls to it
     for element in content.select("[id]:not(svg [id])"):
         element["id"] = anchor(docname, element["id"])
     for link in content.select("a[href]"):
@@ -74,7 +76,7 @@ def article(page: BeautifulSoup, docname: str, site: Path, docnames: set[str]) -
             if name in docnames:
                 link["href"] = "#" + anchor(name, place)
             else:
-                del link["href"]  # a page that only the site has
+                del link["href"]  # only the site has this page
     return content.decode_contents()
 
 
@@ -177,10 +179,9 @@ def make(site: Path, file: Path) -> None:
             printed = print_page(browser, book.html(starts), Path(folder))
             starts = starts_of(printed)
         browser.close()
-        beside = file.with_suffix(".partial")
-        with pikepdf.open(printed) as small:
-            small.save(beside, object_stream_mode=pikepdf.ObjectStreamMode.generate)
-        beside.replace(file)
+        small = pikepdf.ObjectStreamMode.generate
+        with replacing(file) as new, pikepdf.open(printed) as book:
+            book.save(new, object_stream_mode=small)
 
 
 if __name__ == "__main__":

@@ -8,19 +8,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from chapters.assignments.grader.files import replacing
+
 
 def publish(built: Path, place: Path) -> None:
-    new, old = (
-        place.with_name(place.name + ".new"),
-        place.with_name(place.name + ".old"),
-    )
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
-    shutil.copytree(built, new)
-    if place.exists():
-        place.rename(old)
-    new.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
+    with replacing(place) as new:
+        shutil.copytree(built, new)
 
 
 if __name__ == "__main__":

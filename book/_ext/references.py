@@ -1,10 +1,8 @@
-"""What a reader can point at: figures and equations with numbers, mentions of chapters
-that lead to them, and an index of the glossary's terms and the library's names.
+"""What a reader can point at: figures and equations with numbers, and an index of the
+glossary's terms and the library's names.
 
 A chapter reads well as a notebook, so its text holds none of this.
 """
-
-import re
 
 from docutils import nodes
 from sphinx import addnodes
@@ -12,8 +10,6 @@ from sphinx.transforms import SphinxTransform
 
 from book._ext import library
 from book._ext.chapters import chapters
-
-MENTION = re.compile(r"\b[Cc]hapters? \d+(?:(?:, and |, | and | to )\d+)*")
 
 
 def by_docname() -> dict:
@@ -35,41 +31,6 @@ def number_figures(app, doctree, docname) -> None:
             link = nodes.reference("", text, internal=True, refuri=f"#{name}")
             line = nodes.paragraph("", "", link, ids=[name], classes=["figure-number"])
             image.parent.insert(image.parent.index(image) + 1, line)
-
-
-def link_chapters(app, doctree, docname) -> None:
-    """The first mention of each chapter in each section of another."""
-    here = by_docname().get(docname)
-    if not here:
-        return
-    pages = {chapter.number: chapter.docname for chapter in chapters()}
-    linked = {(section, here.number) for section in doctree.findall(nodes.section)}
-    for text in list(doctree.findall(nodes.Text)):
-        above = list(library.ancestors(text))
-        if not NO_LINKS.isdisjoint(map(type, above)):
-            continue
-        section = next(filter(library.is_section, above), None)
-        content, done = [], 0
-        for mention in MENTION.finditer(text):
-            single = mention.group().count(" ") == 1
-            for number in re.finditer(r"\d+", mention.group()):
-                key = section, int(number.group())
-                if key in linked or key[1] not in pages:
-                    continue
-                linked.add(key)
-                start = mention.start() + (0 if single else number.start())
-                end = mention.start() + number.end()
-                target = app.builder.get_relative_uri(docname, pages[key[1]])
-                link = nodes.reference(
-                    "", text[start:end], internal=True, refuri=target
-                )
-                content += [nodes.Text(text[done:start]), link]
-                done = end
-        if content:
-            text.parent.replace(text, [*content, nodes.Text(text[done:])])
-
-
-NO_LINKS = {nodes.reference, nodes.title, nodes.literal, nodes.literal_block, nodes.raw}
 
 
 class IndexTerms(SphinxTransform):
@@ -99,5 +60,4 @@ def setup(app) -> dict:
     app.add_transform(IndexTerms)
     app.connect("doctree-resolved", number_equations)
     app.connect("doctree-resolved", number_figures)
-    app.connect("doctree-resolved", link_chapters)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -38,7 +38,7 @@ class MarkovText:
         return ids
 
     def losses(self, ids: Int[Tensor, "texts seq"]) -> Float[Tensor, "texts seq-2"]:
-        """The loss, in nats, of one who knows the chances: no model can do better."""
+        """The loss, in nats, of a model that knows the chances: none can do better."""
         chances = self.chances[ids[:, :-2], ids[:, 1:-1]]
         return -chances.gather(-1, ids[:, 2:, None]).squeeze(-1).log()
 
@@ -50,7 +50,7 @@ def repeated_blocks(
     letters: int,
     generator: torch.Generator,
 ) -> Int[Tensor, "texts seq"]:
-    """For each text a block of so many different letters, over and over.
+    """Texts that each repeat a block of different letters, as many as `blocks` says.
 
     >>> generator = torch.Generator().manual_seed(0)
     >>> repeated_blocks(torch.tensor([2, 3]), 7, letters=9, generator=generator)

@@ -73,7 +73,8 @@ class WordVectors:
         cosines = self._targets(rows[:, :3], offset) @ self.unit_rows.T
         if exclude_inputs:
             cosines.scatter_(1, rows[:, :3], -torch.inf)
-        return (cosines.argmax(dim=1) == rows[:, 3]).float().mean().item()
+        right = cosines.argmax(dim=1) == rows[:, 3]
+        return right.sum().item() / len(questions)
 
     def _rows(self, words: Sequence[str]) -> Int[Tensor, " n"]:
         _guards.known_words(words, self.row_of)

@@ -1,21 +1,25 @@
 """Processes that work together: started by torchrun, or here (chapter 11)."""
 
-import logging
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import tempfile
+import threading
 import time
+import traceback
 from collections.abc import Callable
 from datetime import timedelta
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 
 import cloudpickle
 import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
-from torch.multiprocessing.spawn import ProcessException
 
 
 def connect(*, timeout: float = 60.0) -> DeviceMesh:
@@ -48,7 +52,7 @@ def _meet(device: str, timeout: float, **place) -> DeviceMesh:
 
 
 def run_on_ranks(
-    program: Callable[[DeviceMesh], object], ranks: int, *, timeout: float = 60.0
+    program: Callable[[DeviceMesh], object], ranks: int, *, timeout: float = 300.0
 ) -> list:
     """What `program(mesh)` returns on each of `ranks` new processes of this machine.
 
@@ -60,66 +64,117 @@ def run_on_ranks(
     prints is lost, so let it return what you want to see. The mesh is a line of all
     ranks, as that of `connect`.
 
-    Raises ValueError for fewer than one rank, RuntimeError where a rank fails, and
-    TimeoutError after `timeout` seconds. No rank outlives the call.
+    A rank that leaves closes its connections, and cuts off whoever still needs them. So
+    a rank that is done stays, until all are done or one has failed.
+
+    Raises ValueError for fewer than one rank, RuntimeError where a rank fails, with the
+    error that it raised, and TimeoutError after `timeout` seconds. No rank outlives the
+    call.
     """
     if ranks < 1:
         raise ValueError(
             f"ranks must be at least 1, because they do the work; got {ranks}"
         )
-    # That the other ranks of a failed one are ended is no news.
-    logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+    sent = cloudpickle.dumps(program)
+    started: list[tuple[BaseProcess, Connection]] = []
+    with tempfile.TemporaryDirectory(prefix="ranks") as folder:
+        try:
+            for rank in range(ranks):
+                started.append(_start(rank, ranks, folder, sent, timeout))
+            return _results(started, timeout)
+        finally:
+            for _, line in started:
+                line.close()
+            for process, _ in started:
+                process.join(10)
+                process.kill()  # one that could not hear that the line is closed
+                process.join()
+
+
+def _start(*job) -> tuple[BaseProcess, Connection]:
+    """A new rank, and the line to it."""
     # Linux can copy a process that has imported PyTorch, which saves seconds.
     method = "forkserver" if sys.platform == "linux" else "spawn"
-    multiprocessing.set_forkserver_preload(
+    context = multiprocessing.get_context(method)
+    context.set_forkserver_preload(
         ["torch.distributed.tensor", "torch.distributed.checkpoint", "torch._dynamo"]
     )
-    with tempfile.TemporaryDirectory(prefix="ranks") as name:
-        folder = Path(name)
-        (folder / "program").write_bytes(cloudpickle.dumps(program))
-        processes = torch.multiprocessing.start_processes(
-            _rank,
-            (ranks, folder, timeout),
-            nprocs=ranks,
-            join=False,
-            start_method=method,
-        )
-        try:
-            _wait(processes, timeout)
-        except ProcessException as error:
-            raise RuntimeError(
-                "every rank must end well, because each has a part of the table; rank "
-                f"{error.error_index} did not: {error}"
-            ) from error
-        finally:
-            for process in processes.processes:
-                process.kill()
-                process.join()
-        return [pickle.loads((folder / str(i)).read_bytes()) for i in range(ranks)]
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_rank, args=(*job, theirs))
+    # The new process would run the script that is running, and start ranks once more.
+    script, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        process.start()
+    finally:
+        sys.modules["__main__"] = script
+        theirs.close()
+    return process, ours
 
 
-def _wait(processes: torch.multiprocessing.ProcessContext, timeout: float) -> None:
-    end = time.monotonic() + timeout
-    while not processes.join(timeout=max(0, end - time.monotonic())):
-        if time.monotonic() > end:
-            raise TimeoutError(
-                f"all ranks must end within {timeout} seconds, because none may wait "
-                "for ever; at least one runs still: does each of them take part in "
-                "every lookup? Or give more time"
-            )
-
-
-def _rank(rank: int, ranks: int, folder: Path, timeout: float) -> None:
-    """One process: meet the others through a file, run the program, keep the result."""
+def _rank(
+    rank: int, ranks: int, folder: str, sent: bytes, timeout: float, line: Connection
+) -> None:
+    """One process: meet the others through a file, run the program, say what came."""
+    leave = threading.Thread(target=_leave_when_closed, args=(line,))
+    leave.start()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     torch.set_num_threads(1)
-    store = dist.FileStore(str(folder / "store"), ranks)
-    mesh = _meet("cpu", timeout, store=store, rank=rank, world_size=ranks)
-    # A rank that is done and leaves would cut off one that is still connecting.
-    store.set(f"met {rank}", "")
-    store.wait([f"met {one}" for one in range(ranks)], timedelta(seconds=timeout))
-    program = pickle.loads((folder / "program").read_bytes())
-    (folder / str(rank)).write_bytes(pickle.dumps(program(mesh)))
+    try:
+        store = dist.FileStore(str(Path(folder) / "store"), ranks)
+        mesh = _meet("cpu", timeout, store=store, rank=rank, world_size=ranks)
+        outcome = cloudpickle.dumps(pickle.loads(sent)(mesh)), None
+    except BaseException:
+        outcome = None, traceback.format_exc()
+    line.send(outcome)
+    leave.join()
+
+
+def _leave_when_closed(line: Connection) -> None:
+    """Stay until the process that started the ranks closes the line, or is gone."""
+    wait([line])
     os._exit(0)  # at once: taking the connections down may hang in PyTorch 2.6
+
+
+def _results(started: list[tuple[BaseProcess, Connection]], timeout: float) -> list:
+    """What each rank returns. The first that fails ends the wait for the others."""
+    end = time.monotonic() + timeout
+    running = dict(enumerate(started))
+    results = {}
+    while running:
+        wait([line for _, line in running.values()], max(0, end - time.monotonic()))
+        if time.monotonic() > end:
+            raise TimeoutError(
+                f"all ranks must end within {timeout} seconds, because none may wait "
+                f"for ever; still running: {list(running)} of {len(started)}. Does "
+                "each rank take part in every lookup? Or give more time"
+            )
+        for rank, (_, line) in list(running.items()):
+            if line.poll():
+                results[rank], error = _outcome(line)
+                if error:
+                    raise _failure(rank, error, running)
+                del running[rank]
+    return [pickle.loads(results[rank]) for rank in range(len(started))]
+
+
+def _outcome(line: Connection) -> tuple[bytes | None, str | None]:
+    try:
+        return line.recv()
+    except (EOFError, OSError):
+        return None, "its process is gone"
+
+
+def _failure(rank: int, error: str, running: dict) -> RuntimeError:
+    """The error of this rank, unless another died and so cut it off."""
+    for process, _ in running.values():
+        process.terminate()
+    for other, (process, _) in running.items():
+        process.join(10)
+        if process.exitcode not in (None, -signal.SIGTERM):
+            rank, error = other, f"its process ended with exit code {process.exitcode}"
+    return RuntimeError(
+        "every rank must end well, because each has a part of the table; rank "
+        f"{rank} did not: {error}"
+    )

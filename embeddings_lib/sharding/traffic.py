@@ -9,6 +9,7 @@ from embeddings_lib import _guards
 class Traffic(TorchDispatchMode):
     """Notes each collective while it is on, with the bytes that this rank gives to it.
 
+    >>> import torch
     >>> from embeddings_lib import TokenEmbedding
     >>> from embeddings_lib.sharding import run_on_ranks, shard
     >>> def program(mesh):

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from chapters.assignments.grader.files import replacing
+
 RESULTS = Path(__file__).parent / "results"
 NOT_PEERS = (
     *("pairs", "halves", "ours", "looked up"),
@@ -17,17 +19,16 @@ Rows = list[dict]
 
 
 def store(device: str, machine: dict, rows: Rows) -> None:
-    """Keep a run and what it says of the goals, in the place of the one before it."""
+    """Keep a run, and whether it meets the goals, in the place of the one before it."""
     result = {"machine": machine, "rows": rows, "goals": judged(device, rows)}
     path = RESULTS / f"{'gpu' if device == 'cuda' else device}.json"
     keep(path, result)
 
 
 def keep(path: Path, result: dict) -> None:
-    """Write a result beside the one before it, and then in its place."""
-    aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(result, indent=1) + "\n")
-    aside.replace(path)
+    """Keep a result in the place of the one before it."""
+    with replacing(path) as new:
+        new.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 def judged(device: str, rows: Rows) -> list[dict]:

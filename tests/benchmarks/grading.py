@@ -14,9 +14,10 @@ import nbformat
 
 from chapters.assignments.grader.grade import Batch
 from chapters.assignments.grader.masters import FOLDER, HIDDEN, Master, released
+from tests.benchmarks.goals import RESULTS, keep
 from tests.benchmarks.measure import processor
 
-RESULT = Path(__file__).parent / "results" / "grading.json"
+KEPT = RESULTS / "grading.json"
 HOSTILE = {
     "loop": "while True: pass",
     "exit": "import os\nos._exit(0)",
@@ -70,7 +71,7 @@ def main() -> None:
         "identical": len(same),
         "different": differ,
     }
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    keep(KEPT, found)
     print(json.dumps(found, indent=1))
 
 

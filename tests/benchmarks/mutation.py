@@ -1,7 +1,7 @@
 """How much the tests notice: small changes of the library, and which of them pass.
 
 python -m tests.benchmarks.mutation                     # every module: hours
-python -m tests.benchmarks.mutation waves rotary        # some modules
+python -m tests.benchmarks.mutation training            # some modules
 python -m tests.benchmarks.mutation --sample 40         # 40 changes of each, at random
 python -m tests.benchmarks.mutation --survivors         # those that passed the last run
 
@@ -37,6 +37,7 @@ from tests import mutants
 from tests.benchmarks.goals import RESULTS, keep
 
 ROOT = mutants.ROOT
+PACKAGE = ROOT / "embeddings_lib"
 # What a slip of the hand would do. The rest of cosmic-ray's operators make nonsense.
 SLIPS = {
     *("Add_Sub", "Sub_Add", "Mul_Div", "Div_Mul", "FloorDiv_Div", "Div_FloorDiv"),
@@ -46,23 +47,28 @@ SLIPS = {
     *("Delete_Not", "Delete_USub", "Delete_Invert"),
 }
 NEVER = ("VariableInserter", "VariableReplacer", "RemoveDecorator")
-# The ranks of `sharding` import the library anew; `show` is tested by whole chapters.
+# As they are imported from the package. The ranks of `sharding` import the library
+# anew; `notebook` is tested by whole chapters.
 MODULES = sorted(
-    path.stem
-    for path in (ROOT / "embeddings_lib").glob("*.py")
-    if path.stem not in ("__init__", "sharding", "show")
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
+    for path in PACKAGE.rglob("*.py")
+    if path.stem not in ("__init__", "notebook") and path.parent.name != "sharding"
 )
 # A change that takes so much longer than none has no end.
 TIMES = 5
 SECONDS = 60
 KEPT = RESULTS / "mutation.json"
 SLOW = (
-    *("benchmarks", "browser", "launch", "mutants", "notebooks", "sharding", "show"),
-    *("site", "takeaway"),
+    *("benchmarks", "browser", "launch", "mutants", "notebook", "notebooks"),
+    *("sharding", "site", "takeaway"),
 )
+# The test modules of those that have none under their own name.
 NEAREST = {
-    "device": ["test_package.py"],
-    "lookup": ["test_token_table.py", "test_learned.py"],
+    "_fast_rotation": ["test_rotary_positions.py", "test_fuzz.py"],
+    "experiments.cooccurrence": ["test_skipgram.py"],
+    "experiments.texts": ["test_schemes.py"],
+    "published_models": ["test_model_shape.py"],
+    "training": ["test_language_model.py"],
 }
 # The star before them is no product, though it is changed as one.
 KEYWORDS_ONLY = re.compile(r"^\+ .*[\s(]/,")
@@ -70,8 +76,12 @@ PUBLIC = r"^(?:def|class) ([A-Za-z]\w*)"
 SHAPES = "--jaxtyping-packages=embeddings_lib,beartype.beartype"
 
 
+def file_of(module: str, package: Path = PACKAGE) -> Path:
+    return package.joinpath(*module.split(".")).with_suffix(".py")
+
+
 def source_of(module: str) -> str:
-    return (ROOT / "embeddings_lib" / f"{module}.py").read_text("utf-8")
+    return file_of(module).read_text("utf-8")
 
 
 @dataclass(frozen=True)
@@ -91,9 +101,11 @@ class Change:
         changed = [line for line in marked if line[:2] in ("- ", "+ ")]
         return [f"{self.operator}, line {place}", *changed]
 
-    def plant(self, folder: Path) -> None:
-        shutil.copytree(ROOT / "embeddings_lib", folder / "embeddings_lib")
-        (folder / "embeddings_lib" / f"{self.module}.py").write_text(self.text, "utf-8")
+    def plant(self, folder: Path) -> Path:
+        """The changed file, in a copy of the library."""
+        changed = file_of(self.module, shutil.copytree(PACKAGE, folder / PACKAGE.name))
+        changed.write_text(self.text, "utf-8")
+        return changed
 
 
 def changes(module: str) -> list[Change]:
@@ -124,7 +136,8 @@ def changes(module: str) -> list[Change]:
 def tests_of(module: str) -> list[str]:
     """The test modules that may notice, the nearest first."""
     source = source_of(module)
-    own = NEAREST.get(module, [f"test_{module}.py"])
+    name = module.split(".")[-1].strip("_")
+    own = NEAREST.get(module, [f"test_{name}.py"])
     names = re.compile(rf"\b({'|'.join(re.findall(PUBLIC, source, re.MULTILINE))})\b")
     slow = {f"test_{name}.py" for name in SLOW}
     others = [
@@ -139,15 +152,26 @@ def outcome(change: Change, limit: int = 600) -> str:
     """Whether the change was killed, survived, or ran on past the limit in seconds."""
     signal.signal(signal.SIGALRM, _stop)
     with tempfile.TemporaryDirectory() as folder, _silence():
-        change.plant(Path(folder))
+        examples = str(change.plant(Path(folder)))
         signal.alarm(limit)
-        examples = str(Path(folder, "embeddings_lib", f"{change.module}.py"))
         own, *others = tests_of(change.module)
         tests = [own, examples, *others]
-        failed = mutants.verdict(Path(folder), tests, SHAPES, "--doctest-modules") != 0
+        failed = verdict(Path(folder), tests, "--doctest-modules")
         if not signal.alarm(0):
             return "endless"
     return "killed" if failed else "survived"
+
+
+def verdict(folder: Path, tests: list[str], *more: str) -> str:
+    """What failed the tests of the library in `folder`; nothing if they pass."""
+    for name in list(sys.modules):
+        if name.split(".")[0] == PACKAGE.name:
+            del sys.modules[name]
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    failed = mutants.verdict(tests, SHAPES, *more)
+    assert Path(sys.modules[PACKAGE.name].__file__).is_relative_to(folder)
+    return failed
 
 
 def _stop(*_):
@@ -177,15 +201,14 @@ def preload() -> None:
 def loaded_by_the_tests() -> list[str]:
     """The modules that are loaded when all tests are."""
     mutants.register_profile()
-    with tempfile.TemporaryDirectory() as folder, _silence():
-        mutants.Mutant("", "__init__.py", {}, "").plant(Path(folder))
-        tests = sorted({test for module in MODULES for test in tests_of(module)})
-        mutants.verdict(Path(folder), tests, SHAPES, "--collect-only")
-        return [
-            name
-            for name in sys.modules
-            if not name.startswith(("embeddings_lib", "tests", "__mp", "conftest"))
-        ]
+    tests = sorted({test for module in MODULES for test in tests_of(module)})
+    with _silence():
+        verdict(ROOT, tests, "--collect-only")
+    return [
+        name
+        for name in sys.modules
+        if not name.startswith(("embeddings_lib", "tests", "__mp", "conftest"))
+    ]
 
 
 def trial(change: Change, limit: int) -> tuple[Change, str]:
@@ -223,7 +246,7 @@ def main() -> None:
         durations = pool.map(seconds_unchanged, modules, chunksize=1)
         for module, duration in zip(modules, durations, strict=True):
             every = changes(module)
-            before = kept()[module] if wanted.survivors else None
+            before = kept().get(module) if wanted.survivors else None
             tried = every
             if before:
                 tried = [each for each in every if each.sign in before["survivors"]]
@@ -236,7 +259,9 @@ def main() -> None:
 
 
 def kept() -> dict[str, dict]:
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    """What was found for each module that the library still has."""
+    found = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
+    return {module: found[module] for module in found if module in MODULES}
 
 
 def store(
@@ -249,7 +274,7 @@ def store(
     survivors = sorted(change.sign for change, end in trials if end == "survived")
     ends = dict(sorted(ends.items()))
     result = {"changes": every, "ends": ends, "survivors": survivors}
-    print(f"{module:14}{ends}", flush=True)
+    print(f"{module:26}{ends}", flush=True)
     for _, *lines in survivors:
         print(*lines, sep="\n", flush=True)
     keep(KEPT, dict(sorted((kept() | {module: result}).items())))

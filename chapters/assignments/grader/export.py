@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 class Unmatched(Exception):
-    """Students who are in one file and not in the other, or a missing column."""
+    """A student is in one file and not in the other, or a column is missing."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,12 +6,12 @@ What a submission earned is kept in a small file, so a second run does only what
 import dataclasses
 import hashlib
 import json
-import os
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from tqdm import tqdm
 
+from .files import replacing
 from .masters import MACHINERY, PUBLIC_SEED, Master, mark
 from .sandbox import Limits, Refused
 from .session import Session
@@ -23,7 +23,7 @@ OWN_CODE = "".join(
 
 
 class Unreadable(Exception):
-    """There is no notebook to grade, and why."""
+    """There is no notebook to grade; the message says why."""
 
 
 def find(folder: Path, assignment: str) -> Path:
@@ -58,7 +58,7 @@ def cells_of(text: bytes) -> list[dict]:
     def cell(raw: dict) -> dict:
         source, marks = raw["source"], raw.get("metadata", {}).get("nbgrader", {})
         source = source if isinstance(source, str) else "".join(source)
-        source.encode()  # half a character is no text
+        source.encode()  # fails on half a character, which no text holds
         return {
             "type": raw["cell_type"],
             "source": source,
@@ -155,11 +155,8 @@ def grade_folder(
 
 
 def save(path: Path, result: dict) -> dict:
-    """Write beside, then replace: a killed run leaves no half of a result."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.partial")
-    beside.write_text(json.dumps(result, indent=1, ensure_ascii=False), "utf-8")
-    beside.replace(path)
+    with replacing(path) as new:
+        new.write_text(json.dumps(result, indent=1, ensure_ascii=False), "utf-8")
     return result
 
 

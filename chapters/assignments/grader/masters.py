@@ -20,7 +20,7 @@ PUBLIC_SEED = checks.Draw.seed_of_course
 
 
 class Unfit(Exception):
-    """A master that must not be released, and why."""
+    """A master must not be released; the message says why."""
 
 
 def region(kind: str) -> re.Pattern:
@@ -105,10 +105,14 @@ class Master:
             if not hidden:
                 raise Unfit(f"{self.name}: the graded cell {name} hides no checks")
             for source in (HIDDEN.sub("", cell.source), hidden["inside"]):
-                before = list(namespace.values())
+                before = dict(namespace)
                 exec(compile(source, f"{self.name}, {name}", "exec"), namespace)
-                every = [each for each in namespace.values() if each not in before]
-                parts.append([each for each in every if isinstance(each, checks.Check)])
+                every = [
+                    each
+                    for key, each in namespace.items()
+                    if isinstance(each, checks.Check) and before.get(key) is not each
+                ]
+                parts.append(every)
         public, hidden = parts or ([], [])
         return Question(name, mark(cell)["points"], public, hidden)
 

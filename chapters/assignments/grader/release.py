@@ -9,15 +9,13 @@ import contextlib
 import io
 import re
 import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 
 import nbformat
 
-from book._ext.publish import publish
-
 from .. import checks
+from .files import replacing
 from .masters import (
     HIDDEN,
     IMPORT,
@@ -126,10 +124,8 @@ def release(masters: list[Master], seed: str, place: Path) -> None:
     unfit = [f"{each.name}: {why}" for each in masters for why in problems(each, seed)]
     if unfit:
         raise Unfit("\n".join(unfit))
-    with tempfile.TemporaryDirectory() as folder:
-        built = Path(folder, "assignments")
-        write(masters, seed, built)
-        publish(built, place)
+    with replacing(place) as new:
+        write(masters, seed, new)
 
 
 def write(masters: list[Master], seed: str, built: Path) -> None:
@@ -137,7 +133,7 @@ def write(masters: list[Master], seed: str, built: Path) -> None:
     (instructor / "solved").mkdir(parents=True)
     student.mkdir()
     shutil.copy(REQUIREMENTS, student)
-    (instructor / "seed.txt").write_text(seed + "\n")
+    (instructor / "seed.txt").write_text(seed + "\n", "utf-8")
     for master in masters:
         nbformat.write(released(master), student / f"{master.name}.ipynb")
         nbformat.write(master.notebook, instructor / "solved" / f"{master.name}.ipynb")

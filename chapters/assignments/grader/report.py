@@ -1,4 +1,4 @@
-"""Of the results: a table of points, pages of feedback, a page to grade by hand."""
+"""Results become a table of points, pages of feedback, and a page to grade by hand."""
 
 import csv
 import io
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jinja2
 
+from .files import replacing
 from .masters import SOLUTION, Master, mark
 
 PAGES = jinja2.Environment(
@@ -19,7 +20,7 @@ MANUAL = ["student", "assignment", "question", "points", "comment"]
 
 
 class BadScores(Exception):
-    """The file of manual scores cannot be used, and which line."""
+    """The file of manual scores cannot be used; the message names the line."""
 
 
 def read_manual(path: Path, masters: list[Master], students: list[str]) -> dict:
@@ -102,10 +103,8 @@ def number(value: float | None) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".partial")
-    beside.write_text(text, "utf-8")
-    beside.replace(path)
+    with replacing(path) as new:
+        new.write_text(text, "utf-8")
 
 
 def rubric(master: Master, name: str) -> str:

@@ -43,7 +43,7 @@ class Limits:
 
 
 class Refused(Exception):
-    """There is no sandbox here that holds."""
+    """This machine has no sandbox that holds."""
 
 
 class Broken(Exception):
