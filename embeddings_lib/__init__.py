@@ -5,19 +5,22 @@ The files follow the chapters, so that a newcomer can read them from top to bott
 `learned_positions` (5), `sinusoidal_positions` (6) with `exact_angles`,
 `rotary_positions` (7), `input_embedding` with `language_model` (8), `model_shape` with
 `published_models` (9), `attention_biases` and `rotary_scaling` (10), and `sharding`
-(11), which is imported by its own name only. `experiments` holds what the chapters
-experiment with. Beside them, `downloads` fetches the real vocabulary and trained
-tables, and `notebook` draws what a notebook shows.
+(11), which is imported by its own name only. `llama` puts the parts together, and
+`checkpoints` opens a published model with them. `experiments` holds what the chapters
+experiment with. Beside them, `downloads` fetches the real vocabulary, trained tables
+and the model, and `notebook` draws what a notebook shows.
 """
 
 __version__ = "0.1.0"
 
 from embeddings_lib.attention_biases import T5Bias, alibi_bias
+from embeddings_lib.checkpoints import load_llama, load_smollm2
 from embeddings_lib.experiments.skipgram import SkipGram
 from embeddings_lib.experiments.word_vectors import WordVectors
 from embeddings_lib.input_embedding import InputEmbedding
 from embeddings_lib.language_model import TinyLM
 from embeddings_lib.learned_positions import LearnedPositions
+from embeddings_lib.llama import Llama
 from embeddings_lib.model_shape import ModelShape
 from embeddings_lib.notebook import default_device
 from embeddings_lib.published_models import published_shape
@@ -30,6 +33,7 @@ from embeddings_lib.tokenizer import gpt2_encoding, train_bpe
 __all__ = [
     "InputEmbedding",
     "LearnedPositions",
+    "Llama",
     "ModelShape",
     "RotaryPositions",
     "SinusoidalPositions",
@@ -41,6 +45,8 @@ __all__ = [
     "alibi_bias",
     "default_device",
     "gpt2_encoding",
+    "load_llama",
+    "load_smollm2",
     "published_shape",
     "rotary_from_config",
     "rotate",

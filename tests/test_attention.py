@@ -16,14 +16,15 @@ seeds = st.integers(0, 2**31)
 masks = st.booleans()
 
 
-def qkv(seed, seq_q, seq_k, batch=(2,), heads=3, head_dim=4):
+def qkv(seed, seq_q, seq_k, batch=(2,), heads=3, head_dim=4, kv_heads=None):
     generator = torch.Generator().manual_seed(seed)
 
-    def draw(seq):
+    def draw(seq, heads):
         shape = (*batch, seq, heads, head_dim)
         return torch.randn(shape, generator=generator, dtype=torch.float64)
 
-    return draw(seq_q), draw(seq_k), draw(seq_k)
+    kv_heads = kv_heads or heads
+    return draw(seq_q, heads), draw(seq_k, kv_heads), draw(seq_k, kv_heads)
 
 
 def reference(q, k, v, **options):
@@ -70,6 +71,39 @@ def test_a_bias_is_added_to_the_scores(seed, seq, shape):
     bias = torch.randn(shape, dtype=torch.float64)
     ours = attention(q, k, v, causal=False, bias=bias)
     assert_close(ours, reference(q, k, v, attn_mask=bias.expand(2, 3, seq, seq)))
+
+
+@given(seeds, sizes, st.sampled_from([(), (2,)]), st.sampled_from([1, 2, 3, 6]), masks)
+def test_a_key_serves_a_group_of_neighbouring_heads(seed, seq, batch, kv_heads, causal):
+    q, k, v = qkv(seed, seq, seq, batch, heads=6, kv_heads=kv_heads)
+    assert_close(
+        attention(q, k, v, causal=causal),
+        reference(q, k, v, is_causal=causal, enable_gqa=True),
+    )
+
+
+@given(seeds, sizes, st.integers(0, 3), masks)
+def test_a_mask_says_where_a_query_may_look(seed, seq_q, more, causal):
+    seq_k = seq_q + more
+    q, k, v = qkv(seed, seq_q, seq_k)
+    generator = torch.Generator().manual_seed(seed)
+    mask = torch.rand(2, 1, seq_q, seq_k, generator=generator) < 0.5
+    seen = mask & torch.ones(seq_q, seq_k).tril(more).bool() if causal else mask
+    assert_close(
+        attention(q, k, v, causal=causal, mask=mask),
+        reference(q, k, v, attn_mask=seen.expand(2, 3, seq_q, seq_k)),
+    )
+
+
+def test_a_query_that_may_look_nowhere_takes_nothing_and_learns_nothing():
+    q, k, v = (x.requires_grad_() for x in qkv(0, 3, 3))
+    mask = torch.tensor([False, True, True])  # so that the first query sees no key
+    out = attention(q, k, v, mask=mask)
+    assert not out[:, 0].any()
+    out.sum().backward()
+    assert not q.grad[:, 0].any()
+    assert not k.grad[:, 0].any()
+    assert q.grad[:, 2].all()
 
 
 @given(seeds, sizes, masks)
@@ -132,6 +166,14 @@ def test_nothing_in_gives_nothing_out():
 def test_more_queries_than_keys_are_refused():
     q, k, v = qkv(0, 3, 2)
     with pytest.raises(ValueError, match="3 queries and 2 keys: were the keys of"):
+        attention(q, k, v)
+
+
+def test_heads_that_keys_do_not_divide_are_refused():
+    q, k, v = qkv(0, 3, 3, heads=4, kv_heads=3)
+    with pytest.raises(
+        ValueError, match="heads must be a multiple of kv_heads; got 4 and 3"
+    ):
         attention(q, k, v)
 
 

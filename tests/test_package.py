@@ -20,6 +20,7 @@ def test_importing_it_loads_nothing_heavy():
         "pooch",
         "requests",
         "safetensors",
+        "gguf",
         "numba",
         "scipy",
         "cloudpickle",
