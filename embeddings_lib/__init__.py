@@ -1,7 +1,7 @@
 """How text enters a language model: the small library that the chapters build.
 
 The files follow the chapters, so that a newcomer can read them from top to bottom:
-`tokenizer` with `tokenizer_files` (chapter 1), `token_embedding` (2), `attention` (4),
+`tokenizer` (chapter 1), `token_embedding` (2), `attention` (4),
 `learned_positions` (5), `sinusoidal_positions` (6) with `exact_angles`,
 `rotary_positions` (7), `input_embedding` with `language_model` (8), `model_shape` with
 `published_models` (9), `attention_biases` and `rotary_scaling` (10), and `sharding`
@@ -13,6 +13,7 @@ and the model, and `notebook` draws what a notebook shows.
 
 __version__ = "0.1.0"
 
+from embeddings_lib._tokenizer_files import load_encoding, save_encoding
 from embeddings_lib.attention_biases import T5Bias, alibi_bias
 from embeddings_lib.checkpoints import load_llama, load_smollm2
 from embeddings_lib.experiments.skipgram import SkipGram
@@ -45,11 +46,13 @@ __all__ = [
     "alibi_bias",
     "default_device",
     "gpt2_encoding",
+    "load_encoding",
     "load_llama",
     "load_smollm2",
     "published_shape",
     "rotary_from_config",
     "rotate",
+    "save_encoding",
     "sinusoidal_encoding",
     "to_halves",
     "to_pairs",

@@ -8,7 +8,9 @@ import functools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter
+from itertools import permutations
 
+import tiktoken
 import torch
 from torch import Tensor, nn
 
@@ -517,6 +519,105 @@ def some_layout(known: Mapping) -> None:
             "its file does not say which features are a pair; got model_type "
             f"{known.get('model_type')!r}"
         )
+
+
+# Vocabularies
+
+
+def bpe_request(
+    vocab_size: int,
+    special_tokens: Sequence,
+    pattern: str,
+    ties: str,
+    known_ties: Iterable,
+) -> None:
+    least = 256 + len(special_tokens)
+    if vocab_size < least:
+        more = f", and {len(special_tokens)} more are special" if special_tokens else ""
+        raise ValueError(
+            f"vocab_size must be at least {least}, because every byte needs a token of "
+            f"its own{more}; got {vocab_size}"
+        )
+    one_of(known_ties, ties=ties)
+    special_tokens_apart(special_tokens)
+    single_bytes = {bytes([byte]): byte for byte in range(256)}
+    # A pattern that tiktoken cannot read fails here, before anything is learned.
+    tiktoken.Encoding(
+        "untrained", pat_str=pattern, mergeable_ranks=single_bytes, special_tokens={}
+    )
+
+
+def special_tokens_apart(special_tokens: Sequence) -> None:
+    if isinstance(special_tokens, str):
+        raise TypeError(
+            "special_tokens must be a list, because there may be several; got "
+            f"{special_tokens!r}: write [{special_tokens!r}]"
+        )
+    for one, other in permutations(special_tokens, 2):
+        if other.startswith(one):
+            raise ValueError(
+                "no special token may begin another, because a text that holds the "
+                f"longer one could be read in two ways; got {one!r} and {other!r}"
+            )
+    if "" in special_tokens:
+        raise ValueError(
+            "a special token must have a character, because the empty text is "
+            "everywhere; got ''"
+        )
+
+
+def no_surrogates(text: str, start: int) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            "text must be valid Unicode, because UTF-8 has no bytes for a lone "
+            f"surrogate; got U+{ord(text[error.start]):04X} at index "
+            f"{start + error.start}: replace it, for example with '\\ufffd'"
+        ) from None
+
+
+def token_for_each_byte(ranks: Mapping) -> None:
+    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
+    if missing:
+        raise ValueError(
+            "every byte needs a token of its own, because any text may hold it; got "
+            f"{len(ranks)} tokens, and none for byte {missing[0]}"
+        )
+
+
+def earlier_tokens(rank: int, token: bytes, ranks: Mapping) -> None:
+    if rank >= ranks[token]:
+        raise ValueError(
+            "every token must join two earlier ones, because that is how BPE makes "
+            f"them; got {token!r} with ID {ranks[token]}, which no two give"
+        )
+
+
+def spellings_apart(shared: list) -> None:
+    if shared:
+        raise ValueError(
+            "vocab.json needs a spelling of its own for each token; got the special "
+            f"token {shared[0]!r}, and that is how a learned token is spelled"
+        )
+
+
+def no_special_tokens_for(special_tokens: Mapping | Iterable) -> None:
+    if special_tokens:
+        raise ValueError(
+            "vocab.json names the special tokens of a folder, so none may be given; "
+            f"got special_tokens={special_tokens!r}"
+        )
+
+
+def order_of_merges(found: list, written: list) -> None:
+    for number, (one, other) in enumerate(zip(found, written, strict=False)):
+        if one != other:
+            raise ValueError(
+                "the IDs in vocab.json must be in the order of merges.txt, because "
+                f"tiktoken applies merges by ID; got {other} as merge {number}, where "
+                f"the IDs say {one}"
+            )
 
 
 # Words and counts

@@ -3,13 +3,14 @@
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import chain, pairwise, permutations
+from itertools import chain, pairwise
 from operator import itemgetter
 from typing import Literal, NoReturn
 
 import regex
 import tiktoken
 
+from embeddings_lib import _guards
 from embeddings_lib._chunks import Text, check_cuts, chunks_of, either, safe_pieces
 from embeddings_lib._pair_index import PairIndex
 
@@ -85,7 +86,7 @@ def train_bpe(
     Source: Sennrich et al. 2016, section 3.2, on bytes as in Radford et al. 2019,
     section 2.2.
     """
-    _check_request(vocab_size, special_tokens or (), pattern, ties)
+    _guards.bpe_request(vocab_size, special_tokens or (), pattern, ties, TIES)
     words, special_tokens = _count_words(text, pattern, special_tokens)
     tokens = [bytes([byte]) for byte in range(256)]
     pairs = PairIndex(words, order=lambda pair: TIES[ties](pair, tokens))
@@ -113,7 +114,7 @@ def encoding_of(
 
     Raises ValueError if a byte has no token.
     """
-    _check_bytes(ranks)
+    _guards.token_for_each_byte(ranks)
     if not isinstance(special_tokens, Mapping):
         following = max(ranks.values()) + 1
         special_tokens = {t: i for i, t in enumerate(special_tokens, following)}
@@ -192,8 +193,8 @@ def gpt2_encoding() -> tiktoken.Encoding:
     Source: Radford et al. 2019, section 2.2.
     """
     # here, so that `python -m` can run that module
+    from embeddings_lib._tokenizer_files import load_encoding
     from embeddings_lib.downloads import fetch
-    from embeddings_lib.tokenizer_files import load_encoding
 
     ranks = fetch("gpt2_merges")
     return load_encoding(ranks, special_tokens=[END_OF_TEXT], name="gpt2")
@@ -221,7 +222,7 @@ def _pieces(text: Text, pattern: str, special_tokens: list[str]) -> Iterator[str
         pieces = safe_pieces(chunks_of(text), special_tokens)
     start = 0
     for piece in pieces:
-        _check_surrogates(piece, start)
+        _guards.no_surrogates(piece, start)
         yield piece
         start += len(piece)
 
@@ -233,48 +234,9 @@ def _last_pair(token: bytes, ranks: Mapping[bytes, int]) -> tuple[bytes, bytes]:
     tokens = [bytes([byte]) for byte in token]
     while len(tokens) > 2:
         first = min(pairwise(tokens), key=rank)
-        _check_earlier(rank(first), token, ranks)
+        _guards.earlier_tokens(rank(first), token, ranks)
         tokens = merge(tokens, first)
     return tuple(tokens)
-
-
-def _check_request(
-    vocab_size: int, special_tokens: Sequence[str], pattern: str, ties: str
-) -> None:
-    least = 256 + len(special_tokens)
-    if vocab_size < least:
-        more = f", and {len(special_tokens)} more are special" if special_tokens else ""
-        raise ValueError(
-            f"vocab_size must be at least {least}, because every byte needs a token of "
-            f"its own{more}; got {vocab_size}"
-        )
-    if ties not in TIES:
-        raise ValueError(
-            f"ties must be one of {', '.join(TIES)}, because equally frequent pairs "
-            f"need an order; got {ties!r}"
-        )
-    _check_special_tokens(special_tokens)
-    if pattern != GPT2_PATTERN:  # one that tiktoken cannot read fails here, at once
-        encoding_of("untrained", {bytes([byte]): byte for byte in range(256)}, pattern)
-
-
-def _check_special_tokens(special_tokens: Sequence[str]) -> None:
-    if isinstance(special_tokens, str):
-        raise TypeError(
-            "special_tokens must be a list, because there may be several; got "
-            f"{special_tokens!r}: write [{special_tokens!r}]"
-        )
-    for one, other in permutations(special_tokens, 2):
-        if other.startswith(one):
-            raise ValueError(
-                "no special token may begin another, because a text that holds the "
-                f"longer one could be read in two ways; got {one!r} and {other!r}"
-            )
-    if "" in special_tokens:
-        raise ValueError(
-            "a special token must have a character, because the empty text is "
-            "everywhere; got ''"
-        )
 
 
 def _no_pair_left(
@@ -286,31 +248,3 @@ def _no_pair_left(
         f"its words is one token by then; got vocab_size={vocab_size}: ask for at most "
         f"{reached}, or give more text"
     )
-
-
-def _check_surrogates(text: str, start: int) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise ValueError(
-            "text must be valid Unicode, because UTF-8 has no bytes for a lone "
-            f"surrogate; got U+{ord(text[error.start]):04X} at index "
-            f"{start + error.start}: replace it, for example with '\\ufffd'"
-        ) from None
-
-
-def _check_bytes(ranks: Mapping[bytes, int]) -> None:
-    missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
-    if missing:
-        raise ValueError(
-            "every byte needs a token of its own, because any text may hold it; got "
-            f"{len(ranks)} tokens, and none for byte {missing[0]}"
-        )
-
-
-def _check_earlier(rank: int, token: bytes, ranks: Mapping[bytes, int]) -> None:
-    if rank >= ranks[token]:
-        raise ValueError(
-            "every token must join two earlier ones, because that is how BPE makes "
-            f"them; got {token!r} with ID {ranks[token]}, which no two give"
-        )

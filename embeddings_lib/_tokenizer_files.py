@@ -8,6 +8,7 @@ from pathlib import Path
 
 import tiktoken
 
+from embeddings_lib import _guards
 from embeddings_lib.tokenizer import GPT2_PATTERN, encoding_of, learned_merges
 
 VERSION = "#version: 0.2"  # the first line of GPT-2's file of merges, and of all since
@@ -80,7 +81,7 @@ def load_encoding(
     path = Path(path)
     name = path.stem if name is None else name
     if path.is_dir():
-        _check_unnamed(special_tokens)
+        _guards.no_special_tokens_for(special_tokens)
         return _read_pair(path, name, pattern)
     lines = map(bytes.split, path.read_bytes().splitlines())
     ranks = {base64.b64decode(token): int(rank) for token, rank in lines}
@@ -97,7 +98,7 @@ def _read_pair(folder: Path, name: str, pattern: str) -> tiktoken.Encoding:
     ranks = {spelled[text]: i for text, i in vocabulary.items() if text in spelled}
     special = {text: i for text, i in vocabulary.items() if text not in spelled}
     encoding = encoding_of(name, ranks, pattern, special)
-    _check_order(learned_merges(encoding), merges)
+    _guards.order_of_merges(learned_merges(encoding), merges)
     return encoding
 
 
@@ -126,35 +127,9 @@ def _spelled_vocabulary(encoding: tiktoken.Encoding) -> dict[str, int]:
         _spelled(token): encoding.encode_single_token(token)
         for token in encoding.token_byte_values()
     }
-    _check_spellings(sorted(ids.keys() & special.keys()))
+    _guards.spellings_apart(sorted(ids.keys() & special.keys()))
     return dict(sorted((ids | special).items(), key=lambda item: item[1]))
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
-
-
-def _check_spellings(shared: list[str]) -> None:
-    if shared:
-        raise ValueError(
-            "vocab.json needs a spelling of its own for each token; got the special "
-            f"token {shared[0]!r}, and that is how a learned token is spelled"
-        )
-
-
-def _check_unnamed(special_tokens: Mapping[str, int] | Iterable[str]) -> None:
-    if special_tokens:
-        raise ValueError(
-            "vocab.json names the special tokens of a folder, so none may be given; "
-            f"got special_tokens={special_tokens!r}"
-        )
-
-
-def _check_order(found: list[tuple], written: list[tuple]) -> None:
-    for number, (one, other) in enumerate(zip(found, written, strict=False)):
-        if one != other:
-            raise ValueError(
-                "the IDs in vocab.json must be in the order of merges.txt, because "
-                f"tiktoken applies merges by ID; got {other} as merge {number}, where "
-                f"the IDs say {one}"
-            )
