@@ -34,8 +34,8 @@ def safe_pieces(
 ) -> Iterator[str]:
     """The same text in pieces of about `size` characters that split into words alone.
 
-    >>> list(safe_pieces(["a st", "ream of ", "text"], size=4))
-    ['a', ' stream of', ' text']
+    >>> list(safe_pieces(["a lo", "ng day", " ends"], size=4))
+    ['a', ' long', ' day', ' ends']
 
     The usual patterns begin a word at a space that follows anything but white space,
     whatever else stands around them, so that is where the text is cut, but never inside
@@ -61,7 +61,7 @@ def either(texts: Collection[str]) -> regex.Pattern:
     >>> either(["<|a|>"]).findall("a<|a|>b")
     ['<|a|>']
     """
-    return regex.compile("|".join(map(regex.escape, texts)) or r"(?!)")
+    return regex.compile("|".join(map(regex.escape, texts)) or r"\A(?!)")
 
 
 def check_cuts(pattern: str) -> None:

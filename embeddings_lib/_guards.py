@@ -6,7 +6,7 @@ does: "heads must divide embed_dim; got 3 heads and embed_dim 16".
 
 import functools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from inspect import Parameter
 
 import torch
@@ -392,36 +392,136 @@ def yarn(
     rates: Tensor, factor: Number, length: Number, beta_slow: Number, beta_fast: Number
 ) -> None:
     slowed(rates, factor, length)
-    if not 0 < beta_slow < beta_fast:
+    if not 0 < beta_slow <= beta_fast:
         raise ValueError(
-            "beta_slow must be above 0 and below beta_fast, because they are the turns "
-            "at which a pair is interpolated or kept; got "
+            "beta_slow must be above 0 and at most beta_fast, because they are the "
+            "turns at which a pair is interpolated or kept; got "
             f"{beta_slow} and {beta_fast}"
+        )
+
+
+def yarn_growth(factor: Number, mscale: Number | None, all_dim: Number | None) -> None:
+    slower(factor)
+    if (mscale is None) != (all_dim is None):
+        raise ValueError(
+            "mscale and mscale_all_dim must stand together, because programs differ in "
+            f"what one of them means alone; got {mscale} and {all_dim}"
         )
 
 
 def llama3(factor: Number, length: Number, low: Number, high: Number) -> None:
     slower(factor, length)
-    if not low < high:
+    if not low <= high:
         raise ValueError(
-            "low_freq_factor must be below high_freq_factor, because pairs with fewer "
-            f"turns are interpolated and pairs with more are kept; got {low} and {high}"
+            "low_freq_factor must be at most high_freq_factor, because pairs with "
+            "fewer turns are interpolated and pairs with more are kept; got "
+            f"{low} and {high}"
+        )
+
+
+def longrope(rates: Tensor, short: Sequence, long: Sequence, length: Number) -> None:
+    at_least(1, original_length=length)
+    if not len(short) == len(long) == len(rates):
+        raise ValueError(
+            "short_factor and long_factor must have a number for each pair; got "
+            f"{len(short)} and {len(long)} numbers for {len(rates)} pairs"
+        )
+    above(0, short_factor=min(short), long_factor=min(long))
+
+
+def longrope_growth(factor: Number, length: Number) -> None:
+    slower(factor)
+    at_least(2, original_length=length)
+
+
+def turning_share(share: Number, factor: Number) -> None:
+    slower(factor)
+    some_share(share)
+
+
+# Configurations
+
+
+def layer(given, count: int, types: list[str], first, others: list) -> None:
+    """One of `count` layers or of their types; none where all turn as the first."""
+    differ = any(other != first for other in others)
+    known = given in types or given in range(count) or not (count or types)
+    if not known if given is not None else differ:
+        choice = [f"0 to {count - 1}"] * (count > 0) + list(map(repr, types))
+        raise ValueError(
+            f"layer must be {' or '.join(choice)}, because layers of this model "
+            f"{'turn differently' if differ else 'end there'}; got {given!r}"
+        )
+
+
+def entry_for_each(types: Sequence[str], by_type: Mapping) -> None:
+    lacking = [kind for kind in types if by_type and kind not in by_type]
+    if lacking:
+        raise ValueError(
+            "each type of layer must have an entry, because types turn differently; "
+            f"got none for {lacking[0]!r}"
+        )
+
+
+def known_keys(entry: Iterable[str], known: set[str]) -> None:
+    strange = [key for key in entry if key not in known]
+    if strange:
+        raise ValueError(
+            "each key about rotation must be one whose effect is known, because it may "
+            f"change the rates; got {', '.join(strange)}"
         )
 
 
 def keys_of(kind: str, wanted: dict[str, Parameter], given: Iterable[str]) -> None:
-    """The keys that a configuration of this kind must have, and no other."""
-    lacking = [
-        key
-        for key, one in wanted.items()
-        if key not in given and one.default is one.empty
+    """The keys that a configuration of this kind must have."""
+    bands = ("low_freq_factor", "high_freq_factor")  # no file leaves them out
+    needed = [
+        key for key, one in wanted.items() if one.default is one.empty or key in bands
     ]
-    strange = [key for key in given if key not in wanted]
-    if lacking or strange:
-        what = f"lacks {', '.join(lacking)}" if lacking else f"has {', '.join(strange)}"
+    lacking = [key for key in needed if key not in given]
+    if lacking:
+        seq = ": give seq, the length of the text in tokens"
         raise ValueError(
-            f"rope_type {kind!r} has the keys: {', '.join(wanted) or 'none'}; this one "
-            f"{what}"
+            f"rope_type {kind!r} must have the keys {', '.join(needed)}; this one "
+            f"lacks {', '.join(lacking)}{seq if lacking == ['seq'] else ''}"
+        )
+
+
+def some_head_dim(known: Mapping, given: int | None) -> None:
+    own = {"head_dim", "qk_rope_head_dim"} & known.keys()
+    if not (given or own or {"hidden_size", "num_attention_heads"} <= known.keys()):
+        raise ValueError(
+            "head_dim must be given, because this configuration has neither head_dim "
+            f"nor hidden_size with num_attention_heads; got none{_whole(known)}"
+        )
+
+
+def _whole(known: Mapping) -> str:
+    return "" if "model_type" in known else ": pass the whole config.json"
+
+
+def some_share(share: Number | None) -> None:
+    if share is not None and not 0 < share <= 1:
+        raise ValueError(
+            "partial_rotary_factor must be above 0 and at most 1, because it is the "
+            f"share of a head's features that rotate; got {share}"
+        )
+
+
+def some_base(known: Mapping) -> None:
+    if known.get("rope_theta") is None:
+        raise ValueError(
+            "rope_theta must be given, because a guessed base is wrong in silence; got "
+            f"none{_whole(known)}"
+        )
+
+
+def some_layout(known: Mapping) -> None:
+    if "layout" not in known:
+        raise ValueError(
+            "layout must be given for a model whose code is not known here, because "
+            "its file does not say which features are a pair; got model_type "
+            f"{known.get('model_type')!r}"
         )
 
 

@@ -172,11 +172,11 @@ def encode_iterable(
     special = encoding.special_tokens_set
     allowed = special if allowed_special == "all" else set(allowed_special)
     refused = special - allowed if disallowed_special == "all" else disallowed_special
-    pieces = safe_pieces(chunks_of(text), allowed.union(refused))
-    encode = partial(
-        encoding.encode, allowed_special=allowed, disallowed_special=refused
-    )
-    return chain.from_iterable(map(encode, pieces))
+    encode = encoding.encode_ordinary
+    if known := allowed.union(refused):
+        options = {"allowed_special": allowed, "disallowed_special": refused}
+        encode = partial(encoding.encode, **options)
+    return chain.from_iterable(map(encode, safe_pieces(chunks_of(text), known)))
 
 
 def gpt2_encoding() -> tiktoken.Encoding:

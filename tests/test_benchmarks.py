@@ -18,6 +18,19 @@ def test_the_stored_judgement_is_what_the_stored_times_say(device):
     assert goals.judged(kind, run["rows"]) == run["goals"]
 
 
+@pytest.mark.parametrize("size", [1_000_000, 10_000_000])
+def test_training_is_as_fast_beside_the_others_as_chapter_1_says(size):
+    rows = json.loads((goals.RESULTS / "bpe.json").read_text(encoding="utf-8"))["rows"]
+    seconds = {
+        row["name"]: row["seconds"]
+        for row in rows
+        if row["part"] == "training" and row["bytes"] == size
+    }
+    ours = seconds.pop("ours")
+    assert ours < 5 * seconds.pop("tokenizers")
+    assert ours < min(seconds.values()) / 20
+
+
 @pytest.mark.parametrize(
     ("goal", "met"),
     [

@@ -15,7 +15,10 @@ from embeddings_lib.rotary_scaling import (
     dynamic_ntk,
     linear,
     llama3,
+    longrope,
+    longrope_attention_factor,
     ntk,
+    proportional,
     yarn,
     yarn_attention_factor,
 )
@@ -217,13 +220,14 @@ def test_the_attention_factor_reaches_every_way_to_turn():
 
 
 def test_older_names_of_a_configuration_are_understood():
-    config = {"type": "linear", "factor": 4.0}
-    assert_close(rotary_from_config(config, 8).angles.rates, wave_rates(8) / 4)
-    assert_close(rotary_from_config({}, 8).angles.rates, wave_rates(8))
+    config = {"type": "linear", "factor": 4.0, "rope_theta": 100.0}
+    assert_close(rotary_from_config(config, 8).angles.rates, wave_rates(8, 100.0) / 4)
+    config = {"rope_theta": 100.0}
+    assert_close(rotary_from_config(config, 8).angles.rates, wave_rates(8, 100.0))
 
 
 def test_a_configuration_may_turn_part_of_the_features():
-    config = {"rope_type": "default", "partial_rotary_factor": 0.25}
+    config = {"rope_theta": 10_000.0, "partial_rotary_factor": 0.25}
     assert rotary_from_config(config, 64).rotary_dim == 16
 
 
@@ -238,12 +242,73 @@ def test_a_factor_below_1_is_refused(rule, factor):
 
 def test_bands_must_be_in_order():
     rates = wave_rates(8)
-    with pytest.raises(ValueError, match=r"low_freq_factor must be below.*4.0 and 4.0"):
-        llama3(rates, factor=8.0, original_length=512, low_freq_factor=4.0)
-    with pytest.raises(ValueError, match=r"beta_slow must be .*below.*32.0 and 32.0"):
-        yarn(rates, factor=8.0, original_length=512, beta_slow=32.0)
+    with pytest.raises(ValueError, match=r"low_freq_factor must be .*most.*5.0 and 4"):
+        llama3(rates, factor=8.0, original_length=512, low_freq_factor=5.0)
+    with pytest.raises(ValueError, match=r"beta_slow must be .*most.*33.0 and 32.0"):
+        yarn(rates, factor=8.0, original_length=512, beta_slow=33.0)
     with pytest.raises(ValueError, match=r"beta_slow must be above 0 .*0.0 and 32.0"):
         yarn(rates, factor=8.0, original_length=512, beta_slow=0.0)
+
+
+@given(dims, bases, factors, lengths, st.floats(0.5, 64.0))
+def test_equal_bands_are_a_step(dim, base, factor, length, limit):
+    rates = wave_rates(dim, base)
+    turns = length * rates / (2 * math.pi)
+    bands = {"low_freq_factor": limit, "high_freq_factor": limit}
+    scaled = llama3(rates, factor=factor, original_length=length, **bands)
+    expected = torch.where(turns > limit, rates, rates / factor)
+    clear = (turns - limit).abs() > 1e-6
+    assert_close(scaled[clear], expected[clear])
+
+
+lists = st.lists(st.floats(1.0, 64.0), min_size=4, max_size=4)
+
+
+@given(bases, lists, lists, lengths, st.integers(-2, 2))
+def test_longrope_slows_each_pair_by_its_own_factor(base, short, long, length, beyond):
+    known = {"short_factor": short, "long_factor": long, "original_length": length}
+    scaled = longrope(wave_rates(8, base), **known, seq=length + beyond)
+    factors = wave_rates(8, base) / scaled
+    assert_close(factors.tolist(), long if beyond > 0 else short)
+
+
+@given(dims, bases, factors, st.floats(0.01, 1.0))
+def test_proportional_stops_the_slow_pairs(dim, base, factor, share):
+    rates = wave_rates(dim, base)
+    scaled = proportional(rates, share=share, factor=factor)
+    turning = int(share * len(rates))
+    assert_close(scaled[:turning], rates[:turning] / factor)
+    assert (scaled[turning:] == 0).all()
+
+
+@given(factors, st.floats(0.1, 2.0))
+def test_equal_numbers_of_deepseek_leave_queries_and_keys_as_long(factor, mscale):
+    same = {"mscale": mscale, "mscale_all_dim": mscale}
+    assert yarn_attention_factor(factor, **same) == 1.0
+
+
+def test_one_number_of_deepseek_alone_is_refused():
+    with pytest.raises(ValueError, match=r"must stand together.*got 1.0 and None"):
+        yarn_attention_factor(40.0, mscale=1.0)
+
+
+def test_longrope_has_a_factor_above_0_for_each_pair():
+    def scaled(short, long):
+        lists = {"short_factor": short, "long_factor": long}
+        longrope(wave_rates(4), **lists, original_length=8, seq=8)
+
+    with pytest.raises(ValueError, match=r"for each pair; got 1 and 2 .* for 2 pairs"):
+        scaled([1.0], [1.0, 1.0])
+    with pytest.raises(ValueError, match=r"long_factor must be above 0.*got 0.0"):
+        scaled([1.0, 1.0], [1.0, 0.0])
+    with pytest.raises(ValueError, match=r"original_length must be at least 2; got 1"):
+        longrope_attention_factor(2.0, original_length=1)
+
+
+@pytest.mark.parametrize("share", [0.0, -0.5, 1.5, math.nan])
+def test_a_share_of_the_pairs_is_above_0_and_at_most_1(share):
+    with pytest.raises(ValueError, match=r"above 0 and at most 1.*got"):
+        proportional(wave_rates(8), share=share)
 
 
 @pytest.mark.parametrize("rule", [yarn, llama3])
@@ -261,18 +326,22 @@ def test_one_pair_has_no_slowest_and_fastest(rule):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({"rope_type": "longer"}, "must be 'default', 'linear', 'dyn.*got 'longer'"),
-        ({"rope_type": "linear"}, "the keys: factor; this one lacks factor"),
+        ({"rope_type": "longer"}, "must be 'default', 'linear', .*got 'longer'"),
+        ({"rope_type": "linear"}, "the keys factor; this one lacks factor$"),
         (YARN | {"original_max_position_embeddings": None}, "lacks original_max_pos"),
-        ({"rope_type": "llama3", "factor": 8.0}, "lacks original_max_position_embedd"),
+        (YARN | {"mscale": 1.0}, "mscale_all_dim must stand together"),
+        ({"rope_type": "llama3", "factor": 8.0}, "lacks original_max_.*, high_freq_f"),
         ({"rope_type": "dynamic", "factor": 8.0}, "lacks original_max_.*, seq"),
-        (LLAMA_31 | {"facter": 8.0}, "has facter"),
-        (
-            {"rope_type": "default", "factor": 8.0},
-            "the keys: none; this one has factor",
-        ),
+        (LLAMA_31 | {"facter": 8.0}, "whose effect is known.*got facter"),
+        (LLAMA_31 | {"rope_theta": None}, "a guessed base.*: pass the whole config"),
+        (LLAMA_31 | {"partial_rotary_factor": 0.0}, "above 0 and at most 1.*got 0.0"),
     ],
 )
 def test_a_configuration_that_cannot_be_read_is_refused(config, message):
     with pytest.raises(ValueError, match=message):
-        rotary_from_config(config, 64)
+        rotary_from_config({"rope_theta": 1e4} | config, 64)
+
+
+def test_an_entry_alone_needs_the_size_of_a_head():
+    with pytest.raises(ValueError, match=r"head_dim must be given.*: pass the whole"):
+        rotary_from_config(LLAMA_31)

@@ -152,6 +152,7 @@ def combined_case(shape, dtype, what):
     ids = torch.randint(0, 50_257, shape)
     ours = InputEmbedding(TokenEmbedding(50_257, 768), LearnedPositions(1024, 768))
     ours = ours.to(DTYPES[dtype]).eval()
+    inplace = InputEmbedding(ours.token_table, ours.positions, inplace=True).eval()
     theirs = GPT2Model(GPT2Config(n_layer=0)).to(DTYPES[dtype])
     offset = 0 if shape[1] > 1 else 700
     table = ours.token_table.weight
@@ -167,6 +168,7 @@ def combined_case(shape, dtype, what):
     functions = {
         "clone": x.clone,
         "ours": lambda: ours(ids, offset=offset),
+        "ours, in place": lambda: inplace(ids, offset=offset),
         "transformers": gpt2,
         "ours, compiled": lambda: compiled(ids, offset=offset),
     }
@@ -177,14 +179,12 @@ def combined_case(shape, dtype, what):
         }
         calls = {name: torch.no_grad()(f) for name, f in functions.items()}
     else:
-        weights = {
-            "ours": list(ours.parameters()),
-            "ours, compiled": list(ours.parameters()),
-            "transformers": [theirs.wte.weight, theirs.wpe.weight],
-        }
+        own = list(ours.parameters())
+        tables = {name: own for name in functions if name.startswith("ours")}
+        tables["transformers"] = [theirs.wte.weight, theirs.wpe.weight]
         calls = {
             name: lambda f=functions[name], w=w: torch.autograd.grad(f(), w, x)
-            for name, w in weights.items()
+            for name, w in tables.items()
         }
         calls["clone"] = x.clone
     yield from case("combined", shape, dtype, what, calls)
@@ -224,7 +224,7 @@ def angles():
         exact = places.double()[:, None] * ours.angles.rates
         cos, sin = (x[0, :, :64] for x in theirs(torch.ones(1), places[None]))
         found = {
-            "ours": ours.waves(places),
+            "ours": torch.view_as_complex(ours.angles(places)),
             "transformers": torch.complex(cos, sin),
             "x-transformers": cis(other(places)[0][0, :, ::2]),
             "rotary-embedding-torch": cis(lucid(places.float())[:, ::2].detach()),
