@@ -1,4 +1,4 @@
-"""The file of llama.cpp, and the copy of its weights that opens without reading them."""
+"""The file of llama.cpp, and a copy of its weights that opens at once."""
 
 import contextlib
 import json

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import tiktoken
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
@@ -59,6 +58,7 @@ SMOLLM_PATTERN = (
 def load_smollm2() -> tuple[Llama, tiktoken.Encoding]:
     """SmolLM2-135M-Instruct, a language model that speaks, and its encoding.
 
+    >>> import torch
     >>> model, encoding = load_smollm2()
     >>> token_ids = torch.tensor(encoding.encode("The capital of France is"))
     >>> encoding.decode(model.generate(token_ids, 1).tolist())
