@@ -221,6 +221,12 @@ def keys_for(seq_q: int, seq_k: int) -> None:
         )
 
 
+def attendable(q: Tensor, k: Tensor, causal: bool) -> None:
+    multiple({"kv_heads": k.shape[-2]}, heads=q.shape[-2])
+    if causal:
+        keys_for(q.shape[-3], k.shape[-3])
+
+
 def buckets(buckets: int, max_distance: int) -> None:
     if not 1 <= buckets // 2 < max_distance:
         raise ValueError(

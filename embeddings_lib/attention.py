@@ -62,8 +62,8 @@ def attention_weights(
     Raises ValueError for a causal mask with more queries than keys, and for heads of
     queries that the heads of keys do not divide.
     """
-    seq_q, seq_k, heads, kv_heads = q.shape[-3], k.shape[-3], q.shape[-2], k.shape[-2]
-    _guards.multiple({"kv_heads": kv_heads}, heads=heads)
+    _guards.attendable(q, k, causal)
+    seq_q, seq_k, kv_heads = q.shape[-3], k.shape[-3], k.shape[-2]
     groups = q.unflatten(-2, (kv_heads, -1))  # (*batch, seq_q, kv_heads, group, dim)
     scores = torch.einsum("...qhgd,...khd->...hgqk", groups, k).flatten(-4, -3)
     scores = scores / math.sqrt(q.shape[-1])
@@ -71,7 +71,6 @@ def attention_weights(
         scores = scores + bias
     seen = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
     if causal:
-        _guards.keys_for(seq_q, seq_k)
         seen = seen.tril(seq_k - seq_q)
     if mask is not None:
         seen = seen & mask

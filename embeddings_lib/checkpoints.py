@@ -2,19 +2,16 @@
 file (chapter 12).
 """
 
-import contextlib
 import json
-import tempfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import tiktoken
-import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from embeddings_lib import _guards
+from embeddings_lib._llama_cpp import dequantized
 from embeddings_lib.llama import Llama
 from embeddings_lib.model_shape import ModelShape
 from embeddings_lib.rotary_positions import RotaryPositions
@@ -61,6 +58,7 @@ SMOLLM_PATTERN = (
 def load_smollm2() -> tuple[Llama, tiktoken.Encoding]:
     """SmolLM2-135M-Instruct, a language model that speaks, and its encoding.
 
+    >>> import torch
     >>> model, encoding = load_smollm2()
     >>> token_ids = torch.tensor(encoding.encode("The capital of France is"))
     >>> encoding.decode(model.generate(token_ids, 1).tolist())
@@ -79,7 +77,7 @@ def load_smollm2() -> tuple[Llama, tiktoken.Encoding]:
     """
     from embeddings_lib.downloads import fetch
 
-    weights, fields = _dequantized(fetch("smollm2"))
+    weights, fields = dequantized(fetch("smollm2"))
     shape = ModelShape(
         vocab_size=fields["llama.vocab_size"],
         embed_dim=fields["llama.embedding_length"],
@@ -184,81 +182,6 @@ class _NothingDrawn(TorchFunctionMode):
     def __torch_function__(self, function, types, args=(), kwargs=None):
         if getattr(function, "__module__", "") != "torch.nn.init":
             return function(*args, **(kwargs or {}))
-
-
-def _dequantized(path: Path) -> tuple[dict[str, Tensor], dict]:
-    """The tensors of a file of llama.cpp as float32, and what else it says.
-
-    They are kept in a file beside it, which the next call maps instead: in a tenth of
-    the time, and shared between processes.
-    """
-    beside = path.with_suffix(".float32.safetensors")
-    with contextlib.suppress(Exception):  # missing or damaged: made anew
-        return _kept(beside)
-    weights, fields = _read_llama_cpp(path)
-    with contextlib.suppress(OSError):  # no room for it: read again the next time
-        _keep(beside, weights, fields)
-    return weights, fields
-
-
-def _kept(path: Path) -> tuple[dict[str, Tensor], dict]:
-    from safetensors import safe_open
-
-    with safe_open(path, framework="pt") as file:
-        weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        metadata = file.metadata()
-    if metadata["checksum"] != _checksum(weights):
-        raise ValueError(f"{path} is damaged")
-    return weights, json.loads(metadata["fields"])
-
-
-def _keep(path: Path, weights: dict[str, Tensor], fields: dict) -> None:
-    """Written under another name first: nobody ever sees a part of it."""
-    from safetensors.torch import save_file
-
-    metadata = {"checksum": _checksum(weights), "fields": json.dumps(fields)}
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        save_file(weights, Path(folder) / path.name, metadata)
-        (Path(folder) / path.name).replace(path)
-
-
-def _checksum(weights: dict[str, Tensor]) -> str:
-    total = 0
-    for name in sorted(weights):
-        total = zlib.crc32(weights[name].numpy(), total)
-    return str(total)
-
-
-def _read_llama_cpp(path: Path) -> tuple[dict[str, Tensor], dict]:
-    import numpy
-    from gguf import GGUFReader, TokenType
-    from gguf.quants import dequantize
-
-    class Reader(GGUFReader):
-        """gguf's own, twice as fast: it slices a plain array and not a memmap."""
-
-        @property
-        def data(self):
-            return self._data
-
-        @data.setter
-        def data(self, mapped):
-            self._data = numpy.asarray(mapped)
-
-    reader = Reader(path)
-    fields = {
-        name: field.contents()
-        for name, field in reader.fields.items()
-        if name.startswith("llama.") or name == "tokenizer.ggml.tokens"
-    }
-    kinds = reader.fields["tokenizer.ggml.token_type"].contents()
-    fields["special"] = [i for i, k in enumerate(kinds) if k == TokenType.CONTROL]
-    reader.fields.clear()  # 100,000 arrays, which would stand beside the weights
-    weights = {
-        tensor.name: torch.tensor(dequantize(tensor.data, tensor.tensor_type))
-        for tensor in reader.tensors
-    }
-    return weights, fields
 
 
 def _encoding(tokens: list[str], special: list[int]) -> tiktoken.Encoding:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch.testing import assert_close
 
 from embeddings_lib import load_llama, load_smollm2
-from embeddings_lib.checkpoints import _dequantized
+from embeddings_lib._llama_cpp import dequantized
 from embeddings_lib.downloads import fetch
 from tests.test_llama import SIZES, small, text
 
@@ -145,9 +145,9 @@ def assert_is(opened, expected):
 
 def test_weights_are_kept_and_need_the_file_no_more(small_file):
     path, expected = small_file
-    assert_is(_dequantized(path), expected)
+    assert_is(dequantized(path), expected)
     path.write_bytes(b"")
-    assert_is(_dequantized(path), expected)
+    assert_is(dequantized(path), expected)
     names = {file.name for file in path.parent.iterdir()}
     assert names == {"small.gguf", "small.float32.safetensors"}
 
@@ -155,7 +155,7 @@ def test_weights_are_kept_and_need_the_file_no_more(small_file):
 @pytest.mark.parametrize("damage", ["cut", "one bit", "empty", "another file"])
 def test_a_damaged_copy_is_made_anew(small_file, damage):
     path, expected = small_file
-    _dequantized(path)
+    dequantized(path)
     kept = path.with_suffix(".float32.safetensors")
     whole, undamaged = kept.read_bytes(), load_file(kept)
     if damage == "another file":
@@ -164,7 +164,7 @@ def test_a_damaged_copy_is_made_anew(small_file, damage):
         flipped = whole[:-3] + bytes([whole[-3] ^ 1]) + whole[-2:]
         changed = {"cut": whole[:-8], "one bit": flipped, "empty": b""}[damage]
         kept.write_bytes(changed)
-    assert_is(_dequantized(path), expected)
+    assert_is(dequantized(path), expected)
     assert load_file(kept).keys() == undamaged.keys()
 
 
@@ -177,28 +177,28 @@ def test_where_nothing_can_be_kept_the_model_opens_all_the_same(
         raise OSError("no space left on device")
 
     monkeypatch.setattr("tempfile.TemporaryDirectory", full)
-    assert_is(_dequantized(path), expected)
+    assert_is(dequantized(path), expected)
     assert [file.name for file in path.parent.iterdir()] == ["small.gguf"]
 
 
 def test_two_processes_may_open_at_once(small_file):
     path, expected = small_file
     code = (
-        "from pathlib import Path; from embeddings_lib.checkpoints import _dequantized;"
-        f"_dequantized(Path({str(path)!r}))"
+        "from pathlib import Path; from embeddings_lib._llama_cpp import dequantized;"
+        f"dequantized(Path({str(path)!r}))"
     )
     processes = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2)]
     assert [process.wait() for process in processes] == [0, 0]
-    assert_is(_dequantized(path), expected)
+    assert_is(dequantized(path), expected)
     assert len(list(path.parent.iterdir())) == 2
 
 
 def test_changing_a_weight_does_not_change_the_copy(small_file):
     path, expected = small_file
-    _dequantized(path)
-    weights, _ = _dequantized(path)
+    dequantized(path)
+    weights, _ = dequantized(path)
     weights["F32"].zero_()
-    assert_is(_dequantized(path), expected)
+    assert_is(dequantized(path), expected)
 
 
 # SmolLM2's tokenizer
