@@ -1,5 +1,5 @@
 """A published Llama becomes ours: its sizes, and what its tensors are called in the
-file (chapter 12).
+file.
 """
 
 import json
