@@ -186,7 +186,7 @@ def main():
     for part in sys.argv[1:] or PARTS:
         found = {"machine": machine(), "rows": list(PARTS[part]())}
         stored = (
-            json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {}
+            json.loads(RESULT.read_text(encoding="utf-8"))
         )
         goals.keep(RESULT, stored | {part: found})
 
