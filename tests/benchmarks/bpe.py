@@ -1,6 +1,7 @@
 """Train and use BPE beside `tokenizers` and the plain algorithm, on sources of Python.
 
-python -m tests.benchmarks.bpe
+python -m tests.benchmarks.bpe             # every part
+python -m tests.benchmarks.bpe encoding    # one part, the others stay as they are
 
 Some minutes of one core. The two plain ways repeat a scan at each merge, so they are
 run for a few merges, and the time for all is estimated from that of one more merge.
@@ -10,9 +11,11 @@ import os
 
 os.environ["RAYON_NUM_THREADS"] = "1"  # `tokenizers` on one thread, as ours is
 
+import json
 import platform
 import random
 import statistics
+import sys
 import sysconfig
 import time
 from collections import Counter
@@ -129,7 +132,7 @@ def training():
         times["the plain algorithm, as in minbpe"] = estimated(plain, text, merges, 2)
         times["a scan of the words at each merge"] = estimated(scan, text, merges, 60)
         for name, found in times.items():
-            yield row("training", name, found, bytes=size, merges=merges)
+            yield row(name, found, bytes=size, merges=merges)
 
 
 def long_words():
@@ -137,10 +140,10 @@ def long_words():
     for length in LONG_WORDS:
         word = "".join(random.Random(0).choices("abcdefgh", k=length))
         found = paired({"ours": (ours, word, 256)})["ours"]
-        yield row("one long word", "ours", found, bytes=length, merges=256)
+        yield row("ours", found, bytes=length, merges=256)
         found = seconds(scan, word, 256)
         name = "a scan of the words at each merge"
-        yield row("one long word", name, found, bytes=length, merges=256)
+        yield row(name, found, bytes=length, merges=256)
 
 
 def encoding():
@@ -154,12 +157,15 @@ def encoding():
         "ours, line by line": (lambda: list(encode_iterable(encoding, lines)),),
     }
     for name, found in paired(functions).items():
-        yield row("encoding", name, found, bytes=len(text.encode()))
+        yield row(name, found, bytes=len(text.encode()))
 
 
-def row(part: str, name: str, found: float, **labels) -> dict:
-    print(f"{part:14} {labels} {name:36} {found:10.2f} s")
-    return {"part": part, **labels, "name": name, "seconds": round(found, 3)}
+def row(name: str, found: float, **labels) -> dict:
+    print(f"{labels} {name:36} {found:10.2f} s", flush=True)
+    return {**labels, "name": name, "seconds": round(found, 3)}
+
+
+PARTS = {"training": training, "long words": long_words, "encoding": encoding}
 
 
 def machine() -> dict:
@@ -176,9 +182,13 @@ def machine() -> dict:
 
 
 def main():
-    described = machine()
-    rows = [*training(), *long_words(), *encoding()]
-    goals.keep(RESULT, {"machine": described, "rows": rows})
+    """Run the parts named on the command line, or all; the others stay as stored."""
+    for part in sys.argv[1:] or PARTS:
+        found = {"machine": machine(), "rows": list(PARTS[part]())}
+        stored = (
+            json.loads(RESULT.read_text(encoding="utf-8"))
+        )
+        goals.keep(RESULT, stored | {part: found})
 
 
 if __name__ == "__main__":
