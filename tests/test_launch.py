@@ -124,7 +124,7 @@ def test_a_built_page_has_the_buttons_and_a_copy_that_runs_alone(
 ):
     monkeypatch.syspath_prepend(notebooks.ROOT / "book" / "_ext")
     folder = repository("remote", "add", "origin", "https://github.com/ada/book.git")
-    (folder / "conf.py").write_text(CONFIGURATION)
+    (folder / "conf.py").write_text(CONFIGURATION, "utf-8")
     cells = [new_markdown_cell("# One"), new_code_cell("1 + 1")]
     notebook = new_notebook(cells=cells, metadata=notebooks.METADATA)
     nbformat.write(notebook, folder / "index.ipynb")

@@ -115,16 +115,16 @@ def test_no_kernel_shares_a_port(tmp_path):
 def test_saving_replaces_the_file_only_when_complete(tmp_path, monkeypatch):
     path = tmp_path / "a.ipynb"
     notebooks.save(notebook_with(), path)
-    before = path.read_text()
+    before = path.read_text("utf-8")
 
     def stop_half_way(notebook, target):
-        target.write_text(before[:20])
+        target.write_text(before[:20], "utf-8")
         raise KeyboardInterrupt
 
     monkeypatch.setattr(nbformat, "write", stop_half_way)
     with pytest.raises(KeyboardInterrupt):
         notebooks.save(notebook_with(source="2"), path)
-    assert path.read_text() == before
+    assert path.read_text("utf-8") == before
 
 
 def exercise_with(solution):

@@ -197,16 +197,16 @@ def test_publishing_replaces_the_old_site(tmp_path):
     built, place = tmp_path / "built", tmp_path / "html"
     for folder, content in ((built, "new"), (place, "old")):
         folder.mkdir()
-        (folder / "index.html").write_text(content)
+        (folder / "index.html").write_text(content, "utf-8")
     publish.publish(built, place)
-    assert (place / "index.html").read_text() == "new"
+    assert (place / "index.html").read_text("utf-8") == "new"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "html"]
 
 
 def test_a_failed_publishing_keeps_the_old_site(tmp_path):
     place = tmp_path / "html"
     place.mkdir()
-    (place / "index.html").write_text("old")
+    (place / "index.html").write_text("old", "utf-8")
     with pytest.raises(FileNotFoundError):
         publish.publish(tmp_path / "missing", place)
-    assert (place / "index.html").read_text() == "old"
+    assert (place / "index.html").read_text("utf-8") == "old"

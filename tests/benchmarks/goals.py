@@ -26,7 +26,7 @@ def store(device: str, machine: dict, rows: Rows) -> None:
 def keep(path: Path, result: dict) -> None:
     """Write a result beside the one before it, and then in its place."""
     aside = path.with_suffix(".part")
-    aside.write_text(json.dumps(result, indent=1) + "\n")
+    aside.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     aside.replace(path)
 
 
@@ -185,7 +185,7 @@ def page() -> str:
         if not path.exists():
             lines += ["", f"{name}: not measured"]
             continue
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text("utf-8"))
         lines += ["", f"{name}: {stored['machine']['processor']}", HEADER]
         lines += [line(row) for row in stored["goals"]]
     return "\n".join(lines)

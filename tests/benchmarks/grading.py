@@ -70,7 +70,7 @@ def main() -> None:
         "identical": len(same),
         "different": differ,
     }
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    RESULT.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     print(json.dumps(found, indent=1))
 
 

@@ -157,7 +157,7 @@ def _stop(*_):
 @contextlib.contextmanager
 def _silence():
     with (
-        open(os.devnull, "w") as nowhere,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):
@@ -236,7 +236,7 @@ def main() -> None:
 
 
 def kept() -> dict[str, dict]:
-    return json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    return json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
 
 
 def store(

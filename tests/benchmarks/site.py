@@ -82,7 +82,7 @@ def main(site: Path) -> None:
         "lighthouse_scores": rows,
         "axe_violations": found,
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -137,7 +137,7 @@ def write(masters: list[Master], seed: str, built: Path) -> None:
     (instructor / "solved").mkdir(parents=True)
     student.mkdir()
     shutil.copy(REQUIREMENTS, student)
-    (instructor / "seed.txt").write_text(seed + "\n")
+    (instructor / "seed.txt").write_text(seed + "\n", "utf-8")
     for master in masters:
         nbformat.write(released(master), student / f"{master.name}.ipynb")
         nbformat.write(master.notebook, instructor / "solved" / f"{master.name}.ipynb")
