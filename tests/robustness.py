@@ -129,7 +129,7 @@ def main() -> None:
     wanted = parser.parse_args()
     if strange := set(wanted.rows) - set(ROWS):
         parser.error(f"rows must be some of {'; '.join(ROWS)}; got {strange}")
-    kept = json.loads(KEPT.read_text()) if KEPT.exists() else {}
+    kept = json.loads(KEPT.read_text("utf-8")) if KEPT.exists() else {}
 
     def note(name: str, outcome: str) -> None:
         print(f"{name}: {outcome}", flush=True)

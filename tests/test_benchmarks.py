@@ -7,7 +7,8 @@ import pytest
 from tests.benchmarks import goals
 
 STORED = {
-    path.stem: json.loads(path.read_text()) for path in goals.RESULTS.glob("?pu.json")
+    path.stem: json.loads(path.read_text("utf-8"))
+    for path in goals.RESULTS.glob("?pu.json")
 }
 
 
@@ -69,7 +70,7 @@ def test_a_device_that_was_not_measured_is_said_to_be_so(monkeypatch, tmp_path):
 
 def test_a_run_that_cannot_be_judged_keeps_the_one_before(monkeypatch, tmp_path):
     monkeypatch.setattr(goals, "RESULTS", tmp_path)
-    (tmp_path / "cpu.json").write_text("the one before")
+    (tmp_path / "cpu.json").write_text("the one before", "utf-8")
     with pytest.raises(KeyError):
         goals.store("cpu", {}, [])
-    assert (tmp_path / "cpu.json").read_text() == "the one before"
+    assert (tmp_path / "cpu.json").read_text("utf-8") == "the one before"

@@ -92,7 +92,7 @@ import os
 def prepare_metadata_for_build_wheel(folder, config_settings=None):
     info = os.path.join(folder, "carrier-1.0.dist-info")
     os.mkdir(info)
-    with open(os.path.join(info, "METADATA"), "w") as file:
+    with open(os.path.join(info, "METADATA"), "w", encoding="utf-8") as file:
         file.write("Metadata-Version: 2.1\\nName: carrier\\nVersion: 1.0\\n")
     return "carrier-1.0.dist-info"
 """
@@ -322,7 +322,7 @@ def test_an_interrupted_download_leaves_the_cache_as_it_was(asset, cache, monkey
 
 
 def test_a_cache_folder_that_cannot_be_made_is_named(asset, tmp_path, monkeypatch):
-    (tmp_path / "a file").write_text("")
+    (tmp_path / "a file").write_text("", "utf-8")
     monkeypatch.setenv("EMBEDDINGS_LIB_CACHE", str(tmp_path / "a file" / "cache"))
     with pytest.raises(
         AssetError, match=r"saved in .*a file.cache.*EMBEDDINGS_LIB_CACHE"

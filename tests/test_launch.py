@@ -121,7 +121,7 @@ nb_execution_mode = "off"
 
 def test_a_built_page_has_the_buttons_and_a_copy_that_runs_alone(repository):
     folder = repository("remote", "add", "origin", "https://github.com/ada/book.git")
-    (folder / "conf.py").write_text(CONFIGURATION)
+    (folder / "conf.py").write_text(CONFIGURATION, "utf-8")
     cells = [new_markdown_cell("# One"), new_code_cell("1 + 1")]
     notebook = new_notebook(cells=cells, metadata=notebooks.METADATA)
     nbformat.write(notebook, folder / "index.ipynb")

@@ -52,7 +52,7 @@ def test_every_exhibit_that_the_library_could_have_is_planted():
 
 
 def test_the_guide_tells_what_the_last_run_of_small_changes_found():
-    kept = json.loads((RESULTS / "mutation.json").read_text()).values()
+    kept = json.loads((RESULTS / "mutation.json").read_text("utf-8")).values()
     made = sum(module["changes"] for module in kept)
     passed = sum(len(module["survivors"]) for module in kept)
     assert passed == sum(module["ends"].get("survived", 0) for module in kept)

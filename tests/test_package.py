@@ -1,5 +1,6 @@
 """The package as a whole: light to import, every public name explained and shown."""
 
+import ast
 import inspect
 import subprocess
 import sys
@@ -69,3 +70,27 @@ def test_default_device_prefers_a_gpu(monkeypatch):
     assert embeddings_lib.default_device() == torch.device("mps")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert embeddings_lib.default_device() == torch.device("cuda")
+
+
+def encoded(call: ast.Call) -> bool:
+    """Whether a call that reads or writes a text says how letters become bytes."""
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if any(word.arg == "encoding" for word in call.keywords):
+        return True
+    if isinstance(call.func, ast.Name) and name == "open":
+        return "b" in "".join(map(ast.unparse, call.args[1:2]))
+    return len(call.args) >= {"read_text": 1, "write_text": 2}.get(name, 0)
+
+
+PROGRAMS = [
+    path.relative_to(notebooks.ROOT)
+    for room in ("book", "chapters", "embeddings_lib", "tests")
+    for path in sorted((notebooks.ROOT / room).rglob("*.py"))
+]
+
+
+@pytest.mark.parametrize("path", PROGRAMS, ids=str)
+def test_every_text_is_read_and_written_with_an_encoding(path):
+    tree = ast.parse((notebooks.ROOT / path).read_text("utf-8"))
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    assert [ast.unparse(call) for call in calls if not encoded(call)] == []

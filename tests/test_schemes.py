@@ -148,7 +148,7 @@ def test_a_block_has_no_letter_twice_and_comes_again(blocks, seq):
 
 
 def test_the_stored_run_is_complete_and_has_the_settings_of_its_script():
-    stored = json.loads(lengths.RESULTS.read_text())
+    stored = json.loads(lengths.RESULTS.read_text("utf-8"))
     assert stored["settings"] == lengths.SETTINGS
     done = [(run["task"], run["scheme"], run["seed"]) for run in stored["runs"]]
     seeds = lengths.SETTINGS["seeds"]

@@ -186,7 +186,7 @@ def page() -> str:
         if not path.exists():
             lines += ["", f"{name}: not measured"]
             continue
-        stored = json.loads(path.read_text())
+        stored = json.loads(path.read_text("utf-8"))
         lines += ["", f"{name}: {stored['machine']['processor']}", HEADER]
         lines += [line(row) for row in stored["goals"]]
     return "\n".join(lines)

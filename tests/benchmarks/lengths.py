@@ -103,7 +103,7 @@ def main():
     torch.set_num_threads(1)
     result = {"machine": machine(), "settings": SETTINGS, "runs": []}
     if RESULTS.exists():
-        stored = json.loads(RESULTS.read_text())
+        stored = json.loads(RESULTS.read_text("utf-8"))
         if stored["settings"] == SETTINGS:  # go on where an earlier call was stopped
             result = stored
     done = {(run["task"], run["scheme"], run["seed"]) for run in result["runs"]}

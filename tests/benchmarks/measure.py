@@ -113,7 +113,7 @@ def machine() -> dict[str, object]:
 def processor() -> str:
     """The name of the processor, as the system gives it."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
         return next(
             s.split(":")[1].strip() for s in lines if s.startswith("model name")
         )

@@ -181,7 +181,7 @@ def _stop(*_):
 @contextlib.contextmanager
 def _silence():
     with (
-        open(os.devnull, "w") as nowhere,
+        open(os.devnull, "w", encoding="utf-8") as nowhere,
         contextlib.redirect_stdout(nowhere),
         contextlib.redirect_stderr(nowhere),
     ):

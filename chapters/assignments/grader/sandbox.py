@@ -31,8 +31,8 @@ class Limits:
 
     cell: float = 10.0  # processor time of a cell
     check: float = 3.0  # processor time of the calls of one check
-    wall: float = 5.0  # how many times longer each may take on the clock
-    start: float = 120.0  # on the clock, until PyTorch is loaded
+    wall: float = 20.0  # how many times longer each may take on the clock
+    start: float = 600.0  # on the clock, until PyTorch is loaded
     memory: int = 2 << 30  # address space of a process, beyond what PyTorch needs
     processes: int = 8  # threads count too
     file_size: int = 16 << 20
@@ -53,7 +53,7 @@ class Broken(Exception):
 @cache
 def student_packages() -> tuple[Path, ...]:
     """The files and folders of site-packages that the students' requirements bring."""
-    waiting, found, paths = REQUIREMENTS.read_text().splitlines(), set(), set()
+    waiting, found, paths = REQUIREMENTS.read_text("utf-8").splitlines(), set(), set()
     while waiting:
         line = waiting.pop().partition("#")[0].strip()
         if not line:

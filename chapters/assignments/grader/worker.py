@@ -49,7 +49,7 @@ def set_limits() -> None:
 
     for name, limit in LIMITS["resources"].items():
         if name == "RLIMIT_AS":
-            pages = int(Path("/proc/self/statm").read_text().split()[0])
+            pages = int(Path("/proc/self/statm").read_text("utf-8").split()[0])
             limit += pages * resource.getpagesize()
         resource.setrlimit(getattr(resource, name), (limit, limit))
 
@@ -102,14 +102,16 @@ def to_the_grader() -> Channel:
 def what_is_open() -> list[str]:
     """What the sandbox should have closed, tried out."""
     found, copies = [], []
-    capabilities = re.search(r"CapEff:\s*(\w+)", Path("/proc/self/status").read_text())
+    capabilities = re.search(
+        r"CapEff:\s*(\w+)", Path("/proc/self/status").read_text("utf-8")
+    )
     if os.getuid() == 0 or int(capabilities[1], 16):
         found.append("the user is root, or has some of its powers")
     if [name for _, name in socket.if_nameindex()] != ["lo"]:
         found.append("there is a network")
     if os.access("/", os.W_OK) or os.access(__file__, os.W_OK):
         found.append("files can be written outside of /tmp")
-    if Path("/proc/1/comm").read_text() != "bwrap\n":
+    if Path("/proc/1/comm").read_text("utf-8") != "bwrap\n":
         found.append("other programs can be seen")
     try:
         for _ in range(LIMITS["resources"]["RLIMIT_NPROC"]):
