@@ -185,9 +185,7 @@ def main():
     """Run the parts named on the command line, or all; the others stay as stored."""
     for part in sys.argv[1:] or PARTS:
         found = {"machine": machine(), "rows": list(PARTS[part]())}
-        stored = (
-            json.loads(RESULT.read_text(encoding="utf-8"))
-        )
+        stored = json.loads(RESULT.read_text(encoding="utf-8"))
         goals.keep(RESULT, stored | {part: found})
 
 
