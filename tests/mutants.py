@@ -331,11 +331,11 @@ def the_input_layer_forgets_the_offset(forward):
     "test_attention.py::test_decoding_one_token_at_a_time_equals_the_full_pass",
 )
 def the_mask_forgets_the_earlier_keys(attention_weights):
-    def wrong(q, k, *, causal=True, bias=None):
+    def wrong(q, k, *, causal=True, bias=None, mask=None):
         if causal:
             later = torch.full((q.shape[-3], k.shape[-3]), -math.inf).triu(1)
             bias = later if bias is None else bias + later
-        return attention_weights(q, k, causal=False, bias=bias)
+        return attention_weights(q, k, causal=False, bias=bias, mask=mask)
 
     return wrong
 
