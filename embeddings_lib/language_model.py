@@ -17,6 +17,7 @@ Bias = Callable[[int, int], Float[Tensor, "heads seq_q seq_k"]]
 class TinyLM(nn.Module):
     """Token IDs in, scores for each next token out: a causal Transformer.
 
+    >>> import torch
     >>> from embeddings_lib import TokenEmbedding
     >>> inputs = InputEmbedding(TokenEmbedding(50, 16))
     >>> model = TinyLM(inputs, layers=1, heads=2, rotary=RotaryPositions(head_dim=8))
@@ -85,6 +86,7 @@ class TinyLM(nn.Module):
 class Block(nn.Module):
     """Attention, then a network for each token, each added to what it read.
 
+    >>> import torch
     >>> Block(embed_dim=8, heads=2)(torch.zeros(1, 3, 8)).shape
     torch.Size([1, 3, 8])
     """

@@ -1,4 +1,4 @@
-"""A Llama from the parts that the chapters build (chapter 0 lets it speak)."""
+"""A Llama from the parts that the chapters build (the prologue lets it speak)."""
 
 import torch
 import torch.nn.functional as F

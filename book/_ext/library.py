@@ -241,8 +241,8 @@ def tests_of(module: Module) -> Path | None:
 # The two pages
 
 
-def fenced(source: str) -> str:
-    return f"````python\n{source}\n````\n"
+def fenced(source: str, language: str = "python") -> str:
+    return f"````{language}\n{source}\n````\n"
 
 
 def library_page() -> str:
@@ -257,10 +257,12 @@ def library_page() -> str:
         if tests := tests_of(module):
             says += f" Its proof: [`tests/{tests.name}`](#{proof_anchor(tests.name)})."
         parts += [f"({module.anchor})=\n{level} `{module.name}`\n", f"{says}\n"]
-        parts.append(fenced(module.opening))
+        # Helpers are not coloured: that would double the weight of the page.
+        language = "text" if module.name in helpers else "python"
+        parts.append(fenced(module.opening, language))
         for name in module.names:
             parts.append(f"({name.anchor})=\n{level}# `{name.name}`\n")
-            parts += [f"{origin(name)}\n", fenced(name.source)]
+            parts += [f"{origin(name)}\n", fenced(name.source, language)]
     return "\n".join(parts)
 
 
