@@ -1,4 +1,4 @@
-"""The smallest attention that shows what positions do (chapter 4)."""
+"""The smallest attention that shows what positions do (chapter 5)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Positions as a number added to each score: ALiBi and T5 (chapter 10)."""
+"""Positions as a number added to each score: ALiBi and T5 (chapter 13)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Exact sines and cosines for any position, from two small tables (chapter 6)."""
+"""Exact sines and cosines for any position, from two small tables (chapter 7)."""
 
 import torch
 from jaxtyping import Float, Float64, Int

@@ -1,4 +1,4 @@
-"""What enters the first block: the token's row plus its position's (chapter 8)."""
+"""What enters the first block: the token's row plus its position's (chapter 10)."""
 
 from jaxtyping import Float, Int
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""The smallest language model that takes any position scheme (chapter 8)."""
+"""The smallest language model that takes any position scheme (chapter 10)."""
 
 from collections.abc import Callable
 

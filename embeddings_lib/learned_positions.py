@@ -1,4 +1,4 @@
-"""GPT-2's second table: one learned row for each position (chapter 5)."""
+"""GPT-2's second table: one learned row for each position (chapter 6)."""
 
 import torch
 import torch.nn.functional as F

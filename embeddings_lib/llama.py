@@ -193,7 +193,7 @@ class LlamaBlock(nn.Module):
 
 
 def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-    """`attention` of chapter 4 by PyTorch's kernel, nine times as fast on long texts.
+    """`attention` of chapter 5 by PyTorch's kernel, nine times as fast on long texts.
 
     It takes the heads before the sequence, and the whole mask, once it has one.
     """

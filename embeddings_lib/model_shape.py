@@ -1,4 +1,4 @@
-"""What the sizes of a model cost, by counting: parameters, bytes, work (chapter 9)."""
+"""What the sizes of a model cost, by counting: parameters, bytes, work (chapter 11)."""
 
 from dataclasses import dataclass, field
 

@@ -1,4 +1,4 @@
-"""The sizes of published models, each with its source (chapter 9)."""
+"""The sizes of published models, each with its source (chapter 11)."""
 
 from embeddings_lib import _guards
 from embeddings_lib.model_shape import ModelShape

@@ -1,4 +1,4 @@
-"""Rotary positions: queries and keys turn with their place in the text (chapter 7)."""
+"""Rotary positions: queries and keys turn with their place in the text (chapter 8)."""
 
 from collections.abc import Callable
 
@@ -92,7 +92,7 @@ class RotaryPositions(nn.Module):
     Equation: q at position m and k at position n turn by m · rate and n · rate, so that
     their product depends on m - n. The rates are base^(-2i / rotary_dim), in radians
     per token; `scaling` may map them to others, and `attention_factor` enlarges what it
-    turns (chapter 10). `rotary_dim` features turn, all by default, and the others stay.
+    turns (chapter 13). `rotary_dim` features turn, all by default, and the others stay.
     `layout` says which features form a pair, as in `rotate`: "halves" for weights of
     Llama and Mistral in transformers and of GPT-NeoX, "pairs" for those that Meta
     released and of GPT-J.

@@ -1,4 +1,4 @@
-"""Slower rates, so that RoPE reaches beyond the length of training (chapter 10)."""
+"""Slower rates, so that RoPE reaches beyond the length of training (chapter 13)."""
 
 import inspect
 import math

@@ -1,4 +1,4 @@
-"""Positions as fixed waves, from fast to slow: nothing to train (chapter 6)."""
+"""Positions as fixed waves, from fast to slow: nothing to train (chapter 7)."""
 
 import math
 

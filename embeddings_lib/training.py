@@ -1,4 +1,4 @@
-"""The one loop that trains every model of the book (chapters 3 and 8)."""
+"""The one loop that trains every model of the book (chapters 3 and 10)."""
 
 from collections.abc import Callable, Iterable
 

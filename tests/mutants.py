@@ -1,4 +1,4 @@
-"""The bugs of chapter 12, each planted in the library for its tests to find.
+"""The bugs of chapter 16, each planted in the library for its tests to find.
 
 A bug is a function that takes a function of the library and returns it as a slip would
 have left it. It stands under the exhibit, the place where it is planted, and the test

@@ -116,7 +116,7 @@ def test_a_page_is_accessible_in_the_light_and_in_the_dark(visit, reader):
     assert reader.violations(visit.page) == []
 
 
-@pytest.mark.parametrize("name", ["chapters/07_rotary_positions.html", *EXPLORERS])
+@pytest.mark.parametrize("name", ["chapters/08_rotary_positions.html", *EXPLORERS])
 def test_a_page_opens_from_a_file(tab, site, name):
     tab.open(name, site.as_uri())
     assert tab.problems == []
@@ -159,7 +159,7 @@ def test_a_reader_goes_from_page_to_page(tab):
     page.locator("a.left-prev").click()
     arrives_at(LISTED[1])
     page.locator("nav[aria-label=Main] a", has_text="Rotary positions").click()
-    arrives_at("chapters/07_rotary_positions")
+    arrives_at("chapters/08_rotary_positions")
     page.locator("nav[aria-label=Cover] a").click()
     arrives_at("book/intro")
 
@@ -172,7 +172,7 @@ def test_search_finds_rope(tab):
 
 
 def test_an_answer_opens_with_mouse_and_keyboard(tab):
-    page = tab.open("chapters/07_rotary_positions.html").page
+    page = tab.open("chapters/08_rotary_positions.html").page
     question = page.locator("details", has_text="Answer").first
     answer = question.locator(":scope > p").first
     expect(answer).to_be_hidden()
@@ -574,7 +574,7 @@ def test_a_page_is_printed_with_the_figures_that_nobody_came_near(
 ):
     page = browser.new_page()
     page.set_default_timeout(PATIENCE)
-    page.goto(f"{address}/chapters/07_rotary_positions.html")
+    page.goto(f"{address}/chapters/08_rotary_positions.html")
     figures = page.locator('.cell_output img[loading="lazy"]').count()
     page.pdf(path=tmp_path / "page.pdf")
     page.close()
@@ -586,7 +586,7 @@ def test_a_page_is_printed_with_the_figures_that_nobody_came_near(
 def test_the_printed_book_has_numbers_formulas_and_its_own_links(
     browser, site, tmp_path
 ):
-    chapter = "chapters/06_sinusoidal_positions"
+    chapter = "chapters/07_sinusoidal_positions"
     part = {"caption": "Where am I?", "chapters": [{"file": chapter}]}
     toc = {"format": "jb-book", "root": "book/intro", "parts": [part]}
     book = pdf.Book(site, parse_toc_data(toc))

@@ -150,7 +150,7 @@ def test_a_built_page_has_the_buttons_and_a_copy_that_runs_alone(repository):
 
 
 def test_the_site_has_buttons_only_where_there_is_a_remote(site):
-    page = (site / "chapters" / "07_rotary_positions.html").read_text("utf-8")
+    page = (site / "chapters" / "08_rotary_positions.html").read_text("utf-8")
     found = launch.source(notebooks.ROOT)
     assert ("dropdown-launch-buttons" in page) == (found is not None)
     assert not found or found[0].partition("https://")[2] in page

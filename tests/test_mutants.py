@@ -1,4 +1,4 @@
-"""The tests are on trial: with a bug of chapter 12 in the library, one must fail."""
+"""The tests are on trial: with a bug of chapter 16 in the library, one must fail."""
 
 import json
 import re

@@ -78,7 +78,7 @@ def test_every_public_name_has_its_anchor_and_its_chapter(page):
 
 
 def test_a_chapter_ends_with_what_it_built_and_its_tests(page):
-    box = page("chapters/07_rotary_positions").select_one(".built-here")
+    box = page("chapters/08_rotary_positions").select_one(".built-here")
     links = [link["href"] for link in box.select("a")]
     assert "../book/library.html#library-rotary-positions-rotate" in links
     assert "../book/proof.html#proof-test-rotary-positions" in links

@@ -1,4 +1,4 @@
-"""One tiny model, many schemes of positions (chapter 10)."""
+"""One tiny model, many schemes of positions (chapter 13)."""
 
 from functools import partial
 

@@ -1,5 +1,5 @@
 """Two kinds of text, made so that we know what a model needs to predict them
-(chapter 10).
+(chapter 13).
 """
 
 import torch

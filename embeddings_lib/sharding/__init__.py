@@ -1,4 +1,4 @@
-"""A token table in pieces, one on each rank (chapter 11).
+"""A token table in pieces, one on each rank (chapter 15).
 
 `torchrun --nproc-per-node 4 -m embeddings_lib.sharding` cuts a small table, and prints
 what each rank holds and sends.

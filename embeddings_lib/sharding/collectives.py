@@ -1,4 +1,4 @@
-"""What ranks do together, said to PyTorch's engine (chapter 11).
+"""What ranks do together, said to PyTorch's engine (chapter 15).
 
 Each function says how a tensor lies on the ranks, and how it should lie: the engine
 sends what it must, and sends the gradient the other way.

@@ -1,4 +1,4 @@
-"""Processes that work together: started by torchrun, or here (chapter 11)."""
+"""Processes that work together: started by torchrun, or here (chapter 15)."""
 
 import multiprocessing
 import os

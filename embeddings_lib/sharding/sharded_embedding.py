@@ -1,4 +1,4 @@
-"""A token table in pieces, one on each rank, with PyTorch's own engine (chapter 11)."""
+"""A token table in pieces, one on each rank, with PyTorch's own engine (chapter 15)."""
 
 import torch
 import torch.nn.functional as F

@@ -1,4 +1,4 @@
-"""What the ranks send each other, counted (chapter 11)."""
+"""What the ranks send each other, counted (chapter 15)."""
 
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode

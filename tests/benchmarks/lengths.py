@@ -2,7 +2,7 @@
 
 python -m tests.benchmarks.lengths
 
-This is the larger run of chapter 10. It takes about 40 minutes of one core, and goes on
+This is the larger run of chapter 13. It takes about 40 minutes of one core, and goes on
 where an earlier call was stopped. Delete the stored results to run it anew.
 """
 

@@ -25,7 +25,7 @@ LIGHTHOUSE = "lighthouse@12.8.2"  # the last that runs on Node 18 and 20
 JUDGED = [
     "book/intro.html",
     "chapters/01_text_to_tokens.html",
-    "chapters/07_rotary_positions.html",
+    "chapters/08_rotary_positions.html",
 ]
 DEVICES = {"desktop": ["--preset=desktop"], "phone": []}
 SCORES = ("performance", "accessibility", "best-practices")

@@ -1,4 +1,4 @@
-/* Sinusoidal positions as the hands of clocks (chapter 6). */
+/* Sinusoidal positions as the hands of clocks (chapter 7). */
 "use strict";
 
 {

@@ -1,4 +1,4 @@
-/* Rotary positions: the score of a query and a key depends on their distance (chapter 7). */
+/* Rotary positions: the score of a query and a key depends on their distance (chapter 8). */
 "use strict";
 
 {

@@ -1,4 +1,4 @@
-/* What the sizes of a model cost, in parameters and bytes (chapter 9). */
+/* What the sizes of a model cost, in parameters and bytes (chapter 11). */
 "use strict";
 
 {

@@ -1,4 +1,4 @@
-/* The wavelengths of rotary pairs beside the context, and Llama 3's bands (chapter 7). */
+/* The wavelengths of rotary pairs beside the context, and Llama 3's bands (chapter 8). */
 "use strict";
 
 {
