@@ -20,17 +20,17 @@ SLAB = 2**18  # numbers in a slab: 1 MB of float32
 
 
 def rotate_fast(
-    both: tuple[Tensor, Tensor], points: Tensor, layout: str, inplace: bool
-) -> tuple[Tensor, Tensor]:
+    parts: tuple[Tensor, ...], points: Tensor, layout: str, inplace: bool
+) -> tuple[Tensor, ...]:
     """Queries and keys, turned by points (..., seq, 1, pairs, 2) of cosine and sine."""
-    if both[0].dtype == torch.float64:
+    if parts[0].dtype == torch.float64:
         points = points.double()
     if layout == "pairs":
         turns = torch.view_as_complex(points)
-        return tuple(_rotate_pairs(x, turns, inplace) for x in both)
+        return tuple(_rotate_pairs(x, turns, inplace) for x in parts)
     cos, sin = points.unbind(-1)
     cos, sin = torch.cat([cos, cos], dim=-1), sin.contiguous()
-    return tuple(_rotate_halves(x, cos, sin, inplace) for x in both)
+    return tuple(_rotate_halves(x, cos, sin, inplace) for x in parts)
 
 
 def _rotate_pairs(x: Tensor, turns: Tensor, inplace: bool) -> Tensor:
