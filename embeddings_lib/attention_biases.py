@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from embeddings_lib import _guards
 
 
-def alibi_slopes(heads: int, *, alibi_bias_max: float = 8.0) -> Float[Tensor, " heads"]:
+def alibi_slopes(
+    heads: int, *, alibi_bias_max: int | float = 8
+) -> Float[Tensor, " heads"]:
     """How much each head takes from a score for each token of distance.
 
     >>> alibi_slopes(4)
