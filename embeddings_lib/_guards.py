@@ -105,7 +105,7 @@ def explains_indices(
                 check()
             try:
                 return forward(self, indices)
-            except (IndexError, RuntimeError, TypeError):
+            except (AttributeError, IndexError, RuntimeError, TypeError):
                 check()
                 raise
 
