@@ -38,10 +38,10 @@ def attention(
 
     Source: Vaswani et al. 2017, section 3.2.1; groups from Ainslie et al. 2023.
     """
-    q = _wide(q)
+    q = wide(q)
     weights = attention_weights(q, k, causal=causal, scale=scale, bias=bias, mask=mask)
     weights = weights.unflatten(-3, (v.shape[-2], -1))  # (..., kv_heads, group, q, k)
-    out = torch.einsum("...hgqk,...khd->...qhgd", weights, _wide(v))
+    out = torch.einsum("...hgqk,...khd->...qhgd", weights, wide(v))
     return out.flatten(-3, -2).to(v.dtype)
 
 
@@ -75,8 +75,8 @@ def attention_weights(
     _guards.attendable(q, k, causal, mask)
     seq_q, seq_k, kv_heads = q.shape[-3], k.shape[-3], k.shape[-2]
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
-    groups = (_wide(q) * scale).unflatten(-2, (kv_heads, -1))  # of neighbouring heads
-    scores = torch.einsum("...qhgd,...khd->...hgqk", groups, _wide(k)).flatten(-4, -3)
+    groups = (wide(q) * scale).unflatten(-2, (kv_heads, -1))  # of neighbouring heads
+    scores = torch.einsum("...qhgd,...khd->...hgqk", groups, wide(k)).flatten(-4, -3)
     if bias is not None:
         scores = scores + bias
     seen = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
@@ -88,8 +88,12 @@ def attention_weights(
     return weights.masked_fill(nowhere, 0.0).to(q.dtype)
 
 
-def _wide(x: Tensor) -> Tensor:
-    """With at least 32 bits: 256 · 256 is more than float16 can say."""
+def wide(x: Tensor) -> Tensor:
+    """With at least 32 bits, for sums: float16 ends at 65,504, bfloat16 has 8 bits.
+
+    >>> wide(torch.ones(1, dtype=torch.bfloat16)).dtype
+    torch.float32
+    """
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 

@@ -72,7 +72,8 @@ class TinyLM(nn.Module):
         empty list, and each call adds its own. `positions` are counted from there on
         unless they are given. A query sees its own token and those before it, and of
         these only where `mask` is True: it broadcasts to (*batch, seq, seq_k), with
-        seq_k the tokens read so far.
+        seq_k the tokens read so far. A bias sees given positions too, and those of the
+        cache as if they led up to them one by one.
         """
         before, seq = cache[0][0].shape[-3] if cache else 0, token_ids.shape[-1]
         bias = self._bias(seq, before, positions)
@@ -91,7 +92,7 @@ class TinyLM(nn.Module):
     def _bias(
         self, seq: int, before: int, positions: Int[Tensor, "*positions seq"] | None
     ) -> Float[Tensor, "*batch heads seq seq_k"] | None:
-        """What is added to the scores. Tokens of the cache stand one by one before."""
+        """What is added to the scores of seq tokens that follow those of the cache."""
         if self.bias is None:
             return None
         if positions is None:
