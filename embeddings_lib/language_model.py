@@ -28,7 +28,7 @@ class TinyLM(nn.Module):
     sinusoidal), `rotary` turns queries and keys, and `bias(seq_q, seq_k)` adds to the
     scores (ALiBi, T5); or nowhere. Each block is attention and then a two-layer
     network, normalized before and added to what it read. With `tied=True` the head that
-    scores the next token *is* the token table, one parameter with two uses.
+    scores the next token *is* the token table, one module with two uses.
 
     Raises ValueError where heads do not divide embed_dim.
 
@@ -53,9 +53,9 @@ class TinyLM(nn.Module):
         self.bias = bias
         self.blocks = nn.ModuleList(Block(embed_dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(embed_dim)
-        self.head = nn.Linear(embed_dim, vocab_size, bias=False)
-        if tied:
-            self.head.weight = inputs.token_table.weight
+        self.head = inputs.token_table
+        if not tied:
+            self.head = nn.Linear(embed_dim, vocab_size, bias=False)
 
     def forward(
         self, token_ids: Int[Tensor, "*batch seq"]
@@ -66,7 +66,8 @@ class TinyLM(nn.Module):
         bias = None if self.bias is None else self.bias(seq, seq)
         for block in self.blocks:
             x = block(x, self.rotary, bias)
-        return self.head(self.norm(x))
+        x, table = self.norm(x), self.inputs.token_table
+        return F.linear(x, table.weight) if self.head is table else self.head(x)
 
     def losses(
         self, token_ids: Int[Tensor, "*batch seq"]

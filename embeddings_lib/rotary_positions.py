@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from embeddings_lib import _guards
 from embeddings_lib._fast_rotation import rotate_fast
-from embeddings_lib.exact_angles import ExactAngles, wave_rates
+from embeddings_lib.exact_angles import ExactAngles, is_traced, wave_rates
 from embeddings_lib.learned_positions import rows_at
 
 
@@ -148,9 +148,9 @@ class RotaryPositions(nn.Module):
         """
         _guards.turnable(q, k, positions, self.head_dim, self.angles.low.device)
         angles = rows_at(self.angles, q.shape[-3], positions, offset)
-        points = angles.unsqueeze(-3)  # the same in every head
-        if torch.compiler.is_compiling():
-            cos, sin = points.unbind(-1)
+        points = angles.unsqueeze(-2)  # the same in every head
+        if is_traced():
+            cos, sin = split_pairs(points, "pairs")
             return tuple(rotate_by(x, cos, sin, self.layout) for x in (q, k))
         return rotate_fast((q, k), points, self.layout, inplace)
 
