@@ -84,29 +84,28 @@ def explains_indices(
 
     PyTorch itself refuses a wrong index on a CPU, so there the indices are read again
     only after that. On a GPU they are read first, once a call, because there a wrong
-    one ends the program's use of the GPU. Compiled code does not read them.
+    one ends the program's use of the GPU. Code that is compiled reads none: it refuses
+    a wrong kind of indices when it is made, and PyTorch's own lookup a wrong index.
     """
 
     def decorate(forward: Callable) -> Callable:
+        def check(self, indices: Tensor) -> None:
+            _kind_of_indices(indices, getattr(self, table).device, what)
+            last = (rows or len(getattr(self, table))) - 1
+            why = reason.format(rows=last + 1)
+            _range_of_indices(indices, last, what, why, remedy)
+
         @functools.wraps(forward)
         def explained(self, indices: Tensor) -> Tensor:
             if torch.compiler.is_compiling():
+                _kind_of_indices(indices, getattr(self, table).device, what)
                 return forward(self, indices)
-            device = getattr(self, table).device
-            elsewhere = isinstance(indices, Tensor) and indices.device != device
-
-            def check() -> None:
-                last = (rows or len(getattr(self, table))) - 1
-                why = reason.format(rows=last + 1)
-                _kind_of_indices(indices, device, what)
-                _range_of_indices(indices, last, what, why, remedy)
-
-            if elsewhere or fails_late(indices):
-                check()
+            if fails_late(indices, getattr(self, table)):
+                check(self, indices)
             try:
                 return forward(self, indices)
-            except (AttributeError, IndexError, RuntimeError, TypeError):
-                check()
+            except (IndexError, RuntimeError, TypeError):
+                check(self, indices)
                 raise
 
         return explained
@@ -114,9 +113,15 @@ def explains_indices(
     return decorate
 
 
-def fails_late(indices: Tensor) -> bool:
-    """Whether a wrong index would surface only later, as a dead GPU or silent zeros."""
-    if not isinstance(indices, Tensor) or indices.device.type in ("cpu", "meta"):
+def fails_late(indices: Tensor, table: Tensor) -> bool:
+    """Whether a wrong index would surface only later, as a dead GPU or silent zeros, or
+    indices elsewhere as an error that names no remedy.
+    """
+    if not isinstance(indices, Tensor):
+        return False
+    if indices.device != table.device:
+        return True
+    if indices.is_cpu or indices.is_meta:
         return False
     return not (indices.is_cuda and torch.cuda.is_current_stream_capturing())
 

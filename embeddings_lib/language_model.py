@@ -29,7 +29,7 @@ class TinyLM(nn.Module):
     scores (ALiBi, T5), with `positions` of all keys where a call names some; or
     nowhere. Each block is attention and then a two-layer
     network, normalized before and added to what it read. With `tied=True` the head that
-    scores the next token *is* the token table, one parameter with two uses.
+    scores the next token *is* the token table, one module with two uses.
 
     Raises ValueError where heads do not divide embed_dim.
 
@@ -54,9 +54,9 @@ class TinyLM(nn.Module):
         self.bias = bias
         self.blocks = nn.ModuleList(Block(embed_dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(embed_dim)
-        self.head = nn.Linear(embed_dim, vocab_size, bias=False)
-        if tied:
-            self.head.weight = inputs.token_table.weight
+        self.head = inputs.token_table
+        if not tied:
+            self.head = nn.Linear(embed_dim, vocab_size, bias=False)
 
     def forward(
         self,
@@ -87,7 +87,8 @@ class TinyLM(nn.Module):
             x = block(x, self.rotary, bias, positions, mask, past, kept)
         if cache is not None:
             cache[:] = kept
-        return self.head(self.norm(x))
+        x, table = self.norm(x), self.inputs.token_table
+        return F.linear(x, table.weight) if self.head is table else self.head(x)
 
     def _bias(
         self, seq: int, before: int, positions: Int[Tensor, "*positions seq"] | None

@@ -96,7 +96,8 @@ class Llama(nn.Module):
         self, x: Float[Tensor, "*batch seq embed_dim"]
     ) -> Float[Tensor, "*batch seq vocab_size"]:
         """What leaves the last block, compared with every row of the head."""
-        return F.linear(self.norm(x), self.head.weight)
+        x, table = self.norm(x), self.token_table
+        return F.linear(x, table.weight) if self.head is table else self.head(x)
 
     @torch.no_grad()
     def generate(

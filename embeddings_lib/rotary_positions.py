@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from embeddings_lib import _guards
 from embeddings_lib._fast_rotation import rotate_fast
-from embeddings_lib.exact_angles import ExactAngles, wave_rates
+from embeddings_lib.exact_angles import ExactAngles, is_traced, wave_rates
 from embeddings_lib.learned_positions import rows_at
 
 
@@ -189,9 +189,9 @@ class RotaryPositions(nn.Module):
             turned = self._turn(swapped, positions, offset, inplace, False)
             return tuple(x.transpose(-3, -2) for x in turned)
         angles = rows_at(self.angles, parts[0].shape[-3], positions, offset)
-        points = angles.unsqueeze(-3)  # the same in every head
-        if torch.compiler.is_compiling():
-            cos, sin = points.unbind(-1)
+        points = angles.unsqueeze(-2)  # the same in every head
+        if is_traced():
+            cos, sin = split_pairs(points, "pairs")
             return tuple(rotate_by(x, cos, sin, self.layout) for x in parts)
         return rotate_fast(parts, points, self.layout, inplace)
 
@@ -224,7 +224,7 @@ class RotaryPositions(nn.Module):
 
         Raises as `forward` does for positions.
         """
-        cos, sin = self.angles(positions).unbind(-1)
+        cos, sin = split_pairs(self.angles(positions), "pairs")
         return join_pairs(cos, cos, self.layout), join_pairs(sin, sin, self.layout)
 
     def extra_repr(self) -> str:

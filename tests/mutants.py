@@ -218,26 +218,24 @@ def only_a_part_turns_and_too_fast(init):
 )
 def tables_become_narrow_with_the_weights(apply):
     def wrong(self, fn, recurse=True):
-        self.high, self.low = (
-            torch.complex(fn(table.real).float(), fn(table.imag).float())
-            for table in (self.high, self.low)
-        )
-        return apply(self, fn, recurse)
+        self.high, self.low = (fn(table).float() for table in (self.high, self.low))
+        return self
 
     return wrong
 
 
 @bug(
     "narrow angles",
-    "embeddings_lib.exact_angles.ExactAngles._build",
+    "embeddings_lib.exact_angles.ExactAngles.reset_parameters",
     "test_exact_angles.py::test_no_position_is_off_by_more_than_two_ten_millionths",
 )
-def tables_are_built_in_32_bits(build):
-    def wrong(self, device):
-        build(self, device)
+def tables_are_built_in_32_bits(reset_parameters):
+    def wrong(self):
+        reset_parameters(self)
         low = torch.arange(ROWS).float()[:, None] * self.rates.float()
         angles = torch.stack([self.start + ROWS * low, low])
-        self.high, self.low = torch.polar(torch.ones_like(angles), angles)
+        points = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        self.high, self.low = points.flatten(-2)
 
     return wrong
 
@@ -440,7 +438,9 @@ def every_ID_beyond_the_table_is_its_last_row(forward):
 def the_head_is_a_copy_of_the_table(init):
     def wrong(self, inputs, **options):
         init(self, inputs, **options)
-        self.head.weight = nn.Parameter(self.head.weight.detach().clone())
+        table = self.head.weight.detach()
+        self.head = nn.Linear(*reversed(table.shape), bias=False)
+        self.head.load_state_dict({"weight": table})
 
     return wrong
 
