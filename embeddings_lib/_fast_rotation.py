@@ -20,17 +20,17 @@ SLAB = 2**18  # numbers in a slab: 1 MB of float32
 
 
 def rotate_fast(
-    both: tuple[Tensor, Tensor], points: Tensor, layout: str, inplace: bool
-) -> tuple[Tensor, Tensor]:
-    """Queries and keys, turned by points (..., seq, 1, pairs, 2) of cosine and sine."""
-    if both[0].dtype == torch.float64:
+    parts: tuple[Tensor, ...], points: Tensor, layout: str, inplace: bool
+) -> tuple[Tensor, ...]:
+    """Queries and keys, turned by points (..., seq, 1, 2 · pairs): cosine and sine."""
+    if parts[0].dtype == torch.float64:
         points = points.double()
     if layout == "pairs":
-        turns = torch.view_as_complex(points)
-        return tuple(_rotate_pairs(x, turns, inplace) for x in both)
-    cos, sin = points.unbind(-1)
-    cos, sin = torch.cat([cos, cos], dim=-1), sin.contiguous()
-    return tuple(_rotate_halves(x, cos, sin, inplace) for x in both)
+        turns = points.view(points.dtype.to_complex())
+        return tuple(_rotate_pairs(x, turns, inplace) for x in parts)
+    cos, sin = points[..., 0::2], points[..., 1::2].contiguous()
+    cos = torch.cat([cos, cos], dim=-1)
+    return tuple(_rotate_halves(x, cos, sin, inplace) for x in parts)
 
 
 def _rotate_pairs(x: Tensor, turns: Tensor, inplace: bool) -> Tensor:

@@ -84,29 +84,28 @@ def explains_indices(
 
     PyTorch itself refuses a wrong index on a CPU, so there the indices are read again
     only after that. On a GPU they are read first, once a call, because there a wrong
-    one ends the program's use of the GPU. Compiled code does not read them.
+    one ends the program's use of the GPU. Code that is compiled reads none: it refuses
+    a wrong kind of indices when it is made, and PyTorch's own lookup a wrong index.
     """
 
     def decorate(forward: Callable) -> Callable:
+        def check(self, indices: Tensor) -> None:
+            _kind_of_indices(indices, getattr(self, table).device, what)
+            last = (rows or len(getattr(self, table))) - 1
+            why = reason.format(rows=last + 1)
+            _range_of_indices(indices, last, what, why, remedy)
+
         @functools.wraps(forward)
         def explained(self, indices: Tensor) -> Tensor:
             if torch.compiler.is_compiling():
+                _kind_of_indices(indices, getattr(self, table).device, what)
                 return forward(self, indices)
-            device = getattr(self, table).device
-            elsewhere = isinstance(indices, Tensor) and indices.device != device
-
-            def check() -> None:
-                last = (rows or len(getattr(self, table))) - 1
-                why = reason.format(rows=last + 1)
-                _kind_of_indices(indices, device, what)
-                _range_of_indices(indices, last, what, why, remedy)
-
-            if elsewhere or fails_late(indices):
-                check()
+            if fails_late(indices, getattr(self, table)):
+                check(self, indices)
             try:
                 return forward(self, indices)
             except (IndexError, RuntimeError, TypeError):
-                check()
+                check(self, indices)
                 raise
 
         return explained
@@ -114,9 +113,15 @@ def explains_indices(
     return decorate
 
 
-def fails_late(indices: Tensor) -> bool:
-    """Whether a wrong index would surface only later, as a dead GPU or silent zeros."""
-    if not isinstance(indices, Tensor) or indices.device.type in ("cpu", "meta"):
+def fails_late(indices: Tensor, table: Tensor) -> bool:
+    """Whether a wrong index would surface only later, as a dead GPU or silent zeros, or
+    indices elsewhere as an error that names no remedy.
+    """
+    if not isinstance(indices, Tensor):
+        return False
+    if indices.device != table.device:
+        return True
+    if indices.is_cpu or indices.is_meta:
         return False
     return not (indices.is_cuda and torch.cuda.is_current_stream_capturing())
 
@@ -212,7 +217,12 @@ def same_width(rows: Tensor, places: Tensor) -> None:
 # Attention and rotation
 
 
-def keys_for(seq_q: int, seq_k: int) -> None:
+def keys_for(seq_q: int, seq_k: int, positions: Tensor | None = None) -> None:
+    if positions is not None and positions.shape[-1:] != (seq_k,):
+        raise ValueError(
+            "positions must be those of all keys, (seq_k) or (*batch, seq_k); got the "
+            f"shape {tuple(positions.shape)} for {seq_k} keys"
+        )
     if not 0 <= seq_q <= seq_k:
         raise ValueError(
             "there must be at least as many keys as queries, because the last query "
@@ -221,24 +231,54 @@ def keys_for(seq_q: int, seq_k: int) -> None:
         )
 
 
-def attendable(q: Tensor, k: Tensor, causal: bool) -> None:
+def attendable(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None) -> None:
     multiple({"kv_heads": k.shape[-2]}, heads=q.shape[-2])
     if causal:
         keys_for(q.shape[-3], k.shape[-3])
+    if mask is not None and mask.dtype != torch.bool:
+        raise TypeError(
+            "mask must be a boolean tensor, True where a query may look; got "
+            f"{mask.dtype}: numbers to add to the scores are a bias"
+        )
 
 
-def buckets(buckets: int, max_distance: int) -> None:
-    if not 1 <= buckets // 2 < max_distance:
+def alibi(heads: int, alibi_bias_max: Number) -> None:
+    at_least(1, heads=heads)
+    above(0, alibi_bias_max=alibi_bias_max)
+
+
+def slopes(heads: int, given: Tensor | None) -> None:
+    at_least(1, heads=heads)
+    if given is not None and given.shape != (heads,):
         raise ValueError(
-            "half of the buckets must be at least 1 and below max_distance, because "
-            "that half is for single distances and the other for those up to "
+            "slopes must be a number for each head; got the shape "
+            f"{tuple(given.shape)} for {heads} heads"
+        )
+
+
+def buckets(buckets: int, max_distance: int, bidirectional: bool) -> None:
+    single = buckets // (4 if bidirectional else 2)
+    if not 1 <= single < max_distance:
+        part = "a quarter" if bidirectional else "half"
+        raise ValueError(
+            f"{part} of the buckets must be at least 1 and below max_distance, because "
+            "so many are for single distances and as many for those up to "
             f"max_distance; got {buckets} buckets and max_distance {max_distance}"
         )
 
 
-def t5(heads: int, number: int, max_distance: int) -> None:
+def t5(heads: int, number: int, max_distance: int, bidirectional: bool) -> None:
     at_least(1, heads=heads)
-    buckets(number, max_distance)
+    buckets(number, max_distance, bidirectional)
+
+
+def one_table(tables: Sequence) -> None:
+    if len(tables) != 1:
+        raise ValueError(
+            "the part must hold one table of relative positions; got "
+            f"{len(tables)}: pass the encoder or the decoder, or the attention of a "
+            "layer where each has its own"
+        )
 
 
 def rotary_sizes(head_dim: int, rotary_dim: int, layout: str = "halves") -> None:
@@ -260,42 +300,60 @@ def turn_of(x: Tensor, angles: Tensor, layout: str) -> None:
         )
 
 
-_ORDER = "if heads stand before seq, swap them with .transpose(-3, -2)"
-
-
 def turnable(
-    q: Tensor, k: Tensor, positions: Tensor | None, head_dim: int, device: torch.device
+    parts: tuple[Tensor, ...],
+    positions: Tensor | None,
+    head_dim: int,
+    device: torch.device,
+    heads_first: bool,
 ) -> None:
     """Queries and keys that one module can turn, and positions that fit them."""
-    for x in (q, k):
+    what = "q and k" if len(parts) == 2 else "x"
+    axes = "heads, seq" if heads_first else "seq, heads"
+    order = (
+        ", with heads_first=True"
+        if heads_first
+        else ": if heads stand before seq, say heads_first=True, or swap them with "
+        ".transpose(-3, -2)"
+    )
+    first = parts[0]
+    for x in parts:
         if x.ndim < 3 or x.shape[-1] != head_dim:
             raise ValueError(
-                "q and k must have the shape (*batch, seq, heads, head_dim); got "
+                f"{what} must have the shape (*batch, {axes}, head_dim); got "
                 f"{tuple(x.shape)} with head_dim {head_dim}"
             )
-        if not x.is_floating_point() or x.dtype != q.dtype:
+        if not x.is_floating_point() or x.dtype != first.dtype:
             raise TypeError(
-                "q and k must have one floating-point dtype; got "
-                f"{q.dtype} and {k.dtype}"
+                f"{what} must have one floating-point dtype; got "
+                f"{' and '.join(str(part.dtype) for part in parts)}"
             )
         if x.device != device:
             raise ValueError(
-                f"q and k must be on the module's device; got {x.device} and a module "
+                f"{what} must be on the module's device; got {x.device} and a module "
                 f"on {device}: move the module with .to('{x.device}')"
             )
-    if q.shape[:-2] != k.shape[:-2]:
+    if len({_places(x, heads_first) for x in parts}) > 1:
         raise ValueError(
             "q and k must have the same batch and seq; got "
-            f"{tuple(q.shape)} and {tuple(k.shape)}: {_ORDER}"
+            f"{' and '.join(str(tuple(part.shape)) for part in parts)}{order}; if "
+            "their texts differ in length, turn each alone with rotate"
         )
     if positions is not None:
-        *batch, seq = q.shape[:-2]
+        _kind_of_indices(positions, device, "positions")
+        *batch, seq = _places(first, heads_first)
         *given, length = positions.shape or (None,)
         if length != seq or given not in ([], [1] * len(given), batch):
             raise ValueError(
                 "positions must have the shape (seq) or (*batch, seq); got "
-                f"{tuple(positions.shape)} and q of shape {tuple(q.shape)}: {_ORDER}"
+                f"{tuple(positions.shape)} and {what[0]} of shape "
+                f"{tuple(first.shape)}{order}"
             )
+
+
+def _places(x: Tensor, heads_first: bool) -> tuple[int, ...]:
+    """The shape of the batch and the text."""
+    return (*x.shape[:-3], x.shape[-2 if heads_first else -3])
 
 
 def rotary_rows(weight: Tensor, head_dim: int, rotary_dim: int) -> None:

@@ -6,12 +6,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from embeddings_lib import _guards
+from embeddings_lib.attention import KeysValues, with_past
 from embeddings_lib.model_shape import ModelShape
 from embeddings_lib.rotary_positions import RotaryPositions
 from embeddings_lib.token_embedding import TokenEmbedding
-
-# Of the tokens read so far, both of (*batch, seq_k, kv_heads, head_dim).
-KeysValues = tuple[Tensor, Tensor]
 
 
 class Llama(nn.Module):
@@ -98,7 +96,8 @@ class Llama(nn.Module):
         self, x: Float[Tensor, "*batch seq embed_dim"]
     ) -> Float[Tensor, "*batch seq vocab_size"]:
         """What leaves the last block, compared with every row of the head."""
-        return F.linear(self.norm(x), self.head.weight)
+        x, table = self.norm(x), self.token_table
+        return F.linear(x, table.weight) if self.head is table else self.head(x)
 
     @torch.no_grad()
     def generate(
@@ -184,9 +183,7 @@ class LlamaBlock(nn.Module):
         )
         if rotary is not None:
             q, k = rotary(q, k, positions)
-        if past is not None:
-            k = torch.cat([past[0], k], dim=-3)
-            v = torch.cat([past[1], v], dim=-3)
+        k, v = with_past(past, k, v)
         x = x + self.out(_attention(q, k, v, mask).flatten(-2))
         read = self.norm_2(x)
         return x + self.down(F.silu(self.gate(read)) * self.up(read)), (k, v)
@@ -202,7 +199,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     if mask is not None or 1 < seq_q < seq_k:
         causal = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
         causal = causal.tril(seq_k - seq_q)
-        mask = causal if mask is None else causal & mask.unsqueeze(-3)
+        mask = causal if mask is None else (causal & mask).unsqueeze(-3)
     q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=square, enable_gqa=True

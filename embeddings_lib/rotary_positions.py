@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from embeddings_lib import _guards
 from embeddings_lib._fast_rotation import rotate_fast
-from embeddings_lib.exact_angles import ExactAngles, wave_rates
+from embeddings_lib.exact_angles import ExactAngles, is_traced, wave_rates
 from embeddings_lib.learned_positions import rows_at
 
 
@@ -98,10 +98,12 @@ class RotaryPositions(nn.Module):
     released and of GPT-J.
 
     There are no weights, and nothing grows: positions 0 to 1,048,575 are exact to 2e-7.
+    Others are refused, negative ones too.
 
     Raises ValueError for an odd head_dim or rotary_dim, a rotary_dim above head_dim, an
     unknown layout, a base that is not above 1, and q and k that do not fit, TypeError
-    for q and k of two dtypes, and IndexError for a position out of reach.
+    for q and k of two dtypes or positions that are no tensor of int64 or int32, and
+    IndexError for a position out of reach.
 
     Source: Su et al. 2021; "halves" and `rotary_dim` from the code of GPT-NeoX and
     GPT-J.
@@ -130,29 +132,100 @@ class RotaryPositions(nn.Module):
 
     def forward(
         self,
-        q: Float[Tensor, "*batch seq q_heads head_dim"],
-        k: Float[Tensor, "*batch seq k_heads head_dim"],
+        q: Float[Tensor, "*batch q_seq q_heads head_dim"],
+        k: Float[Tensor, "*batch k_seq k_heads head_dim"],
         positions: Int[Tensor, "*positions seq"] | None = None,
         *,
         offset: int = 0,
         inplace: bool = False,
+        heads_first: bool = False,
     ) -> tuple[
-        Float[Tensor, "*batch seq q_heads head_dim"],
-        Float[Tensor, "*batch seq k_heads head_dim"],
+        Float[Tensor, "*batch q_seq q_heads head_dim"],
+        Float[Tensor, "*batch k_seq k_heads head_dim"],
     ]:
         """Both turned: (*batch, seq, heads, head_dim) -> the same.
 
         The positions are offset to offset + seq - 1; or `positions` names them, (seq)
         for the whole batch or (*batch, seq). With `inplace=True` the result may
-        overwrite q and k, which saves memory.
+        overwrite q and k, which saves memory. Shapes alone do not tell which axis is
+        the text: say `heads_first=True` for (*batch, heads, seq, head_dim), the order
+        of transformers and of `scaled_dot_product_attention`.
         """
-        _guards.turnable(q, k, positions, self.head_dim, self.angles.low.device)
-        angles = rows_at(self.angles, q.shape[-3], positions, offset)
-        points = angles.unsqueeze(-3)  # the same in every head
-        if torch.compiler.is_compiling():
-            cos, sin = points.unbind(-1)
-            return tuple(rotate_by(x, cos, sin, self.layout) for x in (q, k))
-        return rotate_fast((q, k), points, self.layout, inplace)
+        return self._turn((q, k), positions, offset, inplace, heads_first)
+
+    def rotate(
+        self,
+        x: Float[Tensor, "*batch seq heads head_dim"],
+        positions: Int[Tensor, "*positions seq"] | None = None,
+        *,
+        offset: int = 0,
+        inplace: bool = False,
+        heads_first: bool = False,
+    ) -> Float[Tensor, "*batch seq heads head_dim"]:
+        """One tensor turned: for queries and keys that do not stand at the same places.
+
+        >>> rotary = RotaryPositions(head_dim=4)
+        >>> q, k = torch.ones(1, 1, 4), torch.ones(3, 1, 4)  # the newest of three keys
+        >>> rotary.rotate(q, offset=2).shape, rotary.rotate(k).shape
+        (torch.Size([1, 1, 4]), torch.Size([3, 1, 4]))
+
+        The arguments are those of `forward`.
+        """
+        (turned,) = self._turn((x,), positions, offset, inplace, heads_first)
+        return turned
+
+    def _turn(
+        self,
+        parts: tuple[Tensor, ...],
+        positions: Tensor | None,
+        offset: int,
+        inplace: bool,
+        heads_first: bool,
+    ) -> tuple[Tensor, ...]:
+        device = self.angles.low.device
+        _guards.turnable(parts, positions, self.head_dim, device, heads_first)
+        if heads_first:
+            swapped = tuple(x.transpose(-3, -2) for x in parts)
+            turned = self._turn(swapped, positions, offset, inplace, False)
+            return tuple(x.transpose(-3, -2) for x in turned)
+        angles = rows_at(self.angles, parts[0].shape[-3], positions, offset)
+        points = angles.unsqueeze(-2)  # the same in every head
+        if is_traced():
+            cos, sin = split_pairs(points, "pairs")
+            return tuple(rotate_by(x, cos, sin, self.layout) for x in parts)
+        return rotate_fast(parts, points, self.layout, inplace)
+
+    @property
+    def inv_freq(self) -> Float[Tensor, " pairs"]:
+        """The rate of each pair, scaled if it is, in radians per token, in float64."""
+        return self.angles.rates
+
+    @property
+    def attention_scaling(self) -> float:
+        """By how much queries and keys grow as they turn: the `attention_factor`."""
+        return self.angles.radius
+
+    def cos_sin(
+        self, positions: Int[Tensor, "*batch seq"]
+    ) -> tuple[
+        Float[Tensor, "*batch seq rotary_dim"], Float[Tensor, "*batch seq rotary_dim"]
+    ]:
+        """The cosine and the sine with which each feature turns, as tables in float32.
+
+        >>> cos, sin = RotaryPositions(head_dim=4).cos_sin(torch.arange(3))
+        >>> cos
+        tensor([[ 1.0000,  1.0000,  1.0000,  1.0000],
+                [ 0.5403,  0.9999,  0.5403,  0.9999],
+                [-0.4161,  0.9998, -0.4161,  0.9998]])
+
+        Equation: attention_scaling · cos(position · inv_freq), and the sine likewise,
+        in the order of the layout, so that both features of a pair have the same; as
+        the rotary embeddings of transformers return them.
+
+        Raises as `forward` does for positions.
+        """
+        cos, sin = split_pairs(self.angles(positions), "pairs")
+        return join_pairs(cos, cos, self.layout), join_pairs(sin, sin, self.layout)
 
     def extra_repr(self) -> str:
         return (

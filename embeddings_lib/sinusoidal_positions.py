@@ -72,11 +72,11 @@ class SinusoidalPositions(nn.Module):
         self, positions: Int[Tensor, "*batch seq"]
     ) -> Float[Tensor, "*batch seq embed_dim"]:
         """Any positions: (*batch, seq) -> (*batch, seq, embed_dim)."""
-        return self.angles(positions).flatten(-2)
+        return self.angles(positions)
 
     def span(self, seq: int, offset: int = 0) -> Float[Tensor, "seq embed_dim"]:
         """The rows of the positions offset to offset + seq - 1."""
-        return self.angles.span(seq, offset).flatten(-2)
+        return self.angles.span(seq, offset)
 
     def extra_repr(self) -> str:
         return f"embed_dim={self.embed_dim}, base={self.base}"

@@ -104,10 +104,8 @@ def the_input_layer_counts_the_batch(forward):
     "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
 )
 def each_head_turns_by_its_number(forward):
-    def wrong(self, q, k, positions=None, *, offset=0, inplace=False):
-        by_heads = (x.transpose(-3, -2) for x in (q, k))
-        turned = forward(self, *by_heads, offset=offset)
-        return tuple(x.transpose(-3, -2) for x in turned)
+    def wrong(self, q, k, positions=None, *, offset=0, **options):
+        return forward(self, q, k, offset=offset, heads_first=True)
 
     return wrong
 
@@ -150,8 +148,8 @@ def rotate_takes_one_layout_for_the_other(rotate_by):
     "test_rotary_positions.py::test_halves_are_llama_and_mistral",
 )
 def the_module_takes_one_layout_for_the_other(rotate_fast):
-    return lambda both, points, layout, inplace: rotate_fast(
-        both, points, OTHER[layout], inplace
+    return lambda parts, points, layout, inplace: rotate_fast(
+        parts, points, OTHER[layout], inplace
     )
 
 
@@ -220,26 +218,24 @@ def only_a_part_turns_and_too_fast(init):
 )
 def tables_become_narrow_with_the_weights(apply):
     def wrong(self, fn, recurse=True):
-        self.high, self.low = (
-            torch.complex(fn(table.real).float(), fn(table.imag).float())
-            for table in (self.high, self.low)
-        )
-        return apply(self, fn, recurse)
+        self.high, self.low = (fn(table).float() for table in (self.high, self.low))
+        return self
 
     return wrong
 
 
 @bug(
     "narrow angles",
-    "embeddings_lib.exact_angles.ExactAngles._build",
+    "embeddings_lib.exact_angles.ExactAngles.reset_parameters",
     "test_exact_angles.py::test_no_position_is_off_by_more_than_two_ten_millionths",
 )
-def tables_are_built_in_32_bits(build):
-    def wrong(self, device):
-        build(self, device)
+def tables_are_built_in_32_bits(reset_parameters):
+    def wrong(self):
+        reset_parameters(self)
         low = torch.arange(ROWS).float()[:, None] * self.rates.float()
         angles = torch.stack([self.start + ROWS * low, low])
-        self.high, self.low = torch.polar(torch.ones_like(angles), angles)
+        points = torch.stack([angles.cos(), angles.sin()], dim=-1)
+        self.high, self.low = points.flatten(-2)
 
     return wrong
 
@@ -280,8 +276,8 @@ def positions_take_the_dtype_of_the_query(forward):
     "test_rotary_positions.py::test_decoding_with_a_cache_is_the_full_pass",
 )
 def rotation_forgets_the_offset(forward):
-    return lambda self, q, k, positions=None, *, offset=0, inplace=False: forward(
-        self, q, k, positions, inplace=inplace
+    return lambda self, q, k, positions=None, *, offset=0, **options: forward(
+        self, q, k, positions, **options
     )
 
 
@@ -331,11 +327,11 @@ def the_input_layer_forgets_the_offset(forward):
     "test_attention.py::test_decoding_one_token_at_a_time_equals_the_full_pass",
 )
 def the_mask_forgets_the_earlier_keys(attention_weights):
-    def wrong(q, k, *, causal=True, bias=None, mask=None):
+    def wrong(q, k, *, causal=True, bias=None, **options):
         if causal:
             later = torch.full((q.shape[-3], k.shape[-3]), -math.inf).triu(1)
             bias = later if bias is None else bias + later
-        return attention_weights(q, k, causal=False, bias=bias, mask=mask)
+        return attention_weights(q, k, causal=False, bias=bias, **options)
 
     return wrong
 
@@ -442,7 +438,9 @@ def every_ID_beyond_the_table_is_its_last_row(forward):
 def the_head_is_a_copy_of_the_table(init):
     def wrong(self, inputs, **options):
         init(self, inputs, **options)
-        self.head.weight = nn.Parameter(self.head.weight.detach().clone())
+        table = self.head.weight.detach()
+        self.head = nn.Linear(*reversed(table.shape), bias=False)
+        self.head.load_state_dict({"weight": table})
 
     return wrong
 

@@ -95,6 +95,81 @@ def test_a_mask_says_where_a_query_may_look(seed, seq_q, more, causal):
     )
 
 
+@given(seeds, sizes, st.sampled_from([0.125, 1.0, 3.0]), masks)
+def test_another_scale_may_be_given(seed, seq, scale, causal):
+    q, k, v = qkv(seed, seq, seq)
+    assert_close(
+        attention(q, k, v, causal=causal, scale=scale),
+        reference(q, k, v, is_causal=causal, scale=scale),
+    )
+
+
+LEFT_PADDING = torch.tensor([-math.inf, -math.inf, 0.0, 0.0, 0.0])
+
+
+def test_minus_infinity_in_a_bias_is_a_mask_and_does_not_spread():
+    def two_blocks(attend, x):
+        for _ in range(2):
+            x = x + attend(x)
+        return x
+
+    x, _, _ = qkv(0, 5, 5)
+    seen = torch.ones(5, 5).tril().bool() & (LEFT_PADDING == 0)
+    ours = two_blocks(lambda x: attention(x, x, x, bias=LEFT_PADDING), x)
+    theirs = two_blocks(lambda x: reference(x, x, x, attn_mask=seen), x)
+    assert ours.isfinite().all()
+    assert_close(ours[:, 2:], theirs[:, 2:])
+    assert torch.equal(ours[:, :2], x[:, :2])
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_gradients_are_finite_where_a_row_is_hidden_by_a_bias(dtype):
+    q, k, v = (x.to(dtype).requires_grad_() for x in qkv(0, 5, 5))
+    bias = LEFT_PADDING.clone().requires_grad_()
+    attention(q, k, v, bias=bias).square().sum().backward()
+    for x in (q, k, v, bias):
+        assert x.grad.isfinite().all()
+    for x in (q, k, v):
+        assert not x.grad[:, :2].any()
+        assert x.grad[:, 3:].any()
+
+
+STEPS = {torch.bfloat16: 2**-8, torch.float16: 2**-11}
+
+
+@pytest.mark.parametrize("dtype", STEPS)
+@pytest.mark.parametrize("kv_heads", [1, 4])
+def test_16_bits_are_rounded_once_and_no_worse_than_pytorchs(dtype, kv_heads):
+    q, k, v = (
+        x.to(dtype) for x in qkv(0, 60, 60, heads=4, head_dim=64, kv_heads=kv_heads)
+    )
+    exact = reference(*(x.double() for x in (q, k, v)), is_causal=True, enable_gqa=True)
+    found = attention(q, k, v)
+    error = (found.double() - exact).abs()
+    assert found.dtype == dtype
+    assert (error <= STEPS[dtype] * exact.abs() + 1e-6).all()
+    theirs = reference(q, k, v, is_causal=True, enable_gqa=True).double()
+    assert error.square().mean() <= 1.01 * (theirs - exact).square().mean()
+
+
+@pytest.mark.parametrize("dtype", STEPS)
+def test_a_score_may_be_larger_than_16_bits_can_say(dtype):
+    x = torch.full((5, 2, 128), 23.0, dtype=dtype)  # 128 · 23 · 23 is above 65,504
+    assert torch.equal(attention(x, x, x), x)
+    assert (attention_weights(x, x, scale=1.0)[:, 1, :2] == 0.5).all()
+
+
+@pytest.mark.parametrize("dtype", STEPS)
+def test_a_bias_may_have_more_bits_than_the_queries(dtype):
+    q, k, v = (x.to(dtype) for x in qkv(0, 9, 9))
+    bias = torch.randn(3, 9, 9) * 40
+    exact = attention(*(x.double() for x in (q, k, v)), bias=bias.double())
+    found = attention(q, k, v, bias=bias)
+    assert found.dtype == dtype
+    error = (found.double() - exact).abs()
+    assert (error <= STEPS[dtype] * exact.abs() + 1e-4).all()
+
+
 def test_a_query_that_may_look_nowhere_takes_nothing_and_learns_nothing():
     q, k, v = (x.requires_grad_() for x in qkv(0, 3, 3))
     mask = torch.tensor([False, True, True])  # so that the first query sees no key
@@ -175,6 +250,16 @@ def test_heads_that_keys_do_not_divide_are_refused():
         ValueError, match="heads must be a multiple of kv_heads; got 4 and 3"
     ):
         attention(q, k, v)
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.int64])
+def test_a_mask_of_numbers_is_refused(dtype):
+    q, k, v = qkv(0, 3, 3)
+    with pytest.raises(
+        TypeError, match=f"mask must be a boolean tensor.*got {dtype}.*are a bias"
+    ):
+        attention(q, k, v, mask=torch.ones(3, dtype=dtype))
 
 
 def test_shapes_that_do_not_fit_are_found_while_the_tests_run():

@@ -183,7 +183,7 @@ def test_waves(data):
         found = waves.span(seq, offset)
         angles = start + rates * torch.arange(offset, offset + seq)[:, None]
         exact = radius * torch.stack([angles.cos(), angles.sin()], dim=-1)
-        assert_right(found, exact, torch.float32)
+        assert_right(found, exact.flatten(-2), torch.float32)
 
 
 def turned(x, angles, layout):
@@ -263,19 +263,29 @@ def test_attention(data):
     q = data.draw(floats((*batch, seq_q, heads, dim)))
     k = data.draw(floats((*batch, seq_k, heads, dim), q.dtype))
     v = data.draw(floats((*batch, seq_k, heads, data.draw(sizes)), q.dtype))
-    bias = data.draw(st.none() | floats((heads, seq_q, seq_k), q.dtype))
+    bias = data.draw(st.none() | floats((heads, seq_q, seq_k)))
+    scale = data.draw(st.sampled_from([None, 0.0, 0.3]))
+    mask = data.draw(st.none() | ids((seq_q, seq_k), 0, 1))
+    mask = None if mask is None else mask.bool()
+    hidden = data.draw(st.booleans())
+    if hidden and bias is not None:
+        bias = bias.masked_fill(bias > 0, -math.inf)
+    options = {"causal": causal, "bias": bias, "scale": scale, "mask": mask}
     with refused(ValueError, causal and seq_q > seq_k):
-        weights = attention_weights(q, k, causal=causal, bias=bias)
+        weights = attention_weights(q, k, **options)
         scores = torch.einsum("...qhd,...khd->...hqk", q.double(), k.double())
-        scores = scores / math.sqrt(dim) + (0 if bias is None else bias.double())
+        scores = scores * (1 / math.sqrt(dim) if scale is None else scale)
+        scores = scores + (0 if bias is None else bias.double())
         for m in range(seq_q):
             for n in range(seq_k):
-                if causal and n > m + seq_k - seq_q:
+                ahead = causal and n > m + seq_k - seq_q
+                if ahead or (mask is not None and not mask[m, n]):
                     scores[..., m, n] = -math.inf
         exact = scores.exp() / scores.exp().sum(-1, keepdim=True)
+        exact = exact.nan_to_num()  # 0 / 0, where a query may look nowhere
         assert_right(weights, exact, q.dtype)
         means = torch.einsum("...hqk,...khd->...qhd", exact, v.double())
-        assert_right(attention(q, k, v, causal=causal, bias=bias), means, q.dtype)
+        assert_right(attention(q, k, v, **options), means, q.dtype)
 
 
 @fuzz

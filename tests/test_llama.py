@@ -232,6 +232,25 @@ def test_its_attention_is_that_of_the_chapters(seq_q, seq_k, masked):
     mask = torch.rand(2, seq_q, seq_k) < 0.7 if masked else None
     per_head = mask.unsqueeze(-3) if masked else None
     assert_close(_attention(q, k, v, mask), attention(q, k, v, mask=per_head))
+    if masked:  # the same for every text and query
+        keys = mask[0, 0]
+        assert_close(_attention(q, k, v, keys), attention(q, k, v, mask=keys))
+
+
+def test_a_padded_text_teaches_as_it_would_alone(tmp_path):
+    model, _ = small(tmp_path)
+    texts = [text(length, seed=length) for length in (7, 2)]
+    token_ids, real = left_pad([one.tolist() for one in texts], pad_id=39)
+    positions = (real.cumsum(-1) - 1).clamp(min=0)
+    together = model(token_ids, positions=positions, mask=real[:, None])
+    sums = (
+        together[real].square().sum(),
+        sum(model(one).square().sum() for one in texts),
+    )
+    weights = list(model.parameters())
+    grads = [torch.autograd.grad(x, weights) for x in sums]
+    for found, alone in zip(*grads, strict=True):
+        assert_close(found, alone)
 
 
 def test_it_learns(tmp_path):

@@ -10,12 +10,19 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 from torch.testing import assert_close
+from transformers.models.cohere import modeling_cohere
 from transformers.models.gpt_neox import modeling_gpt_neox
 from transformers.models.gptj import modeling_gptj
 from transformers.models.llama import modeling_llama
 from transformers.models.mistral import modeling_mistral
 
-from embeddings_lib import RotaryPositions, rotate, to_halves, to_pairs
+from embeddings_lib import (
+    RotaryPositions,
+    rotary_from_config,
+    rotate,
+    to_halves,
+    to_pairs,
+)
 from embeddings_lib.attention import attention
 
 LAYOUTS = ["halves", "pairs"]
@@ -212,6 +219,71 @@ def test_decoding_with_a_cache_is_the_full_pass(layout, chunk):
     assert_close(torch.cat(rows, dim=1), full, rtol=0, atol=1e-6)
 
 
+# One at a time
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("inplace", [False, True])
+def test_one_tensor_may_be_turned_alone(layout, dtype, inplace):
+    rotary = RotaryPositions(12, layout=layout, rotary_dim=8)
+    x = normal(0, 2, 5, 3, 12, dtype=dtype)
+    positions = torch.tensor([[0, 1, 2, 3, 4], [9, 1023, 1024, 7, 1_000_003]])
+    for where, places in (
+        ({}, torch.arange(5)),
+        ({"offset": 70_000}, torch.arange(70_000, 70_005)),
+        ({"positions": positions}, positions),
+    ):
+        exact = rotate(x.double(), angles_of(places, 8), layout=layout)
+        given_x = x.clone()
+        found = rotary.rotate(given_x, **where, inplace=inplace)
+        step = torch.finfo(dtype).eps / 2
+        assert ((found.double() - exact).abs() <= step * exact.abs() + 2e-6).all()
+        assert found.dtype == dtype
+        assert inplace or torch.equal(given_x, x)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_keys_that_are_cached_before_they_turn_are_turned_at_their_own_places(layout):
+    rotary = RotaryPositions(8, layout=layout)
+    q, k, v = normal(0, 3, 2, 7, 2, 8)
+    full = attention(*rotary(q, k), v)
+    for t in range(7):
+        newest, keys = q[:, t : t + 1], k[:, : t + 1]
+        turned = rotary.rotate(newest, offset=t), rotary.rotate(keys)
+        row = attention(*turned, v[:, : t + 1])
+        assert_close(row, full[:, t : t + 1], rtol=0, atol=1e-6)
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("where", [{}, {"offset": 9}, {"positions": [[4, 0, 99]]}])
+@pytest.mark.parametrize("inplace", [False, True])
+@pytest.mark.parametrize("compiled", [False, True])
+def test_heads_may_stand_before_the_text(layout, where, inplace, compiled):
+    if "positions" in where:
+        where = {"positions": torch.tensor(where["positions"])}
+    rotary = RotaryPositions(8, layout=layout)
+    q, k = normal(0, 2, 3, 4, 8), normal(1, 2, 3, 2, 8)  # four heads, and two
+    expected = rotary(q, k, **where)
+    by_heads = tuple(x.transpose(1, 2).clone() for x in (q, k))
+    call = torch.compile(rotary, backend="eager") if compiled else rotary
+    found = call(
+        *(x.clone() for x in by_heads), **where, inplace=inplace, heads_first=True
+    )
+    alone = rotary.rotate(by_heads[0], **where, heads_first=True)
+    assert_close(found, tuple(x.transpose(1, 2) for x in expected), rtol=0, atol=2e-6)
+    assert_close(alone, found[0], rtol=0, atol=2e-6)
+
+
+def test_with_heads_first_it_takes_what_transformers_takes():
+    q, k = normal(0, 2, 4, 1024, 64), normal(1, 2, 2, 1024, 64)
+    embedding = modeling_llama.LlamaRotaryEmbedding(llama_config())
+    cos, sin = embedding(q, torch.arange(1024)[None])
+    theirs = modeling_llama.apply_rotary_pos_emb(q, k, cos, sin)
+    assert_close(RotaryPositions(64)(q, k, heads_first=True), theirs, **FLOAT32_ANGLES)
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_its_first_and_second_derivatives_are_right(layout):
     rotary = RotaryPositions(6, layout=layout, rotary_dim=4)
@@ -386,6 +458,57 @@ def test_the_wrong_layout_changes_scores_and_raises_nothing():
 FLOAT32_ANGLES = {"rtol": 0, "atol": 3e-4}
 
 
+def llama_config(**rope):
+    parameters = {"rope_type": "default", "rope_theta": 10_000.0} | rope
+    sizes = {"hidden_size": 4 * 64, "num_attention_heads": 4, "head_dim": 64}
+    return transformers.LlamaConfig(
+        **sizes, max_position_embeddings=1024, rope_parameters=parameters
+    )
+
+
+YARN = {
+    "rope_type": "yarn",
+    "factor": 8.0,
+    "original_max_position_embeddings": 128,
+}
+
+
+@pytest.mark.parametrize("rope", [{}, {"rope_theta": 500_000.0}, YARN], ids=str)
+def test_its_tables_are_those_of_transformers_under_their_names(rope):
+    config = llama_config(**rope)
+    theirs = modeling_llama.LlamaRotaryEmbedding(config)
+    ours = rotary_from_config(config)
+    assert_close(ours.inv_freq.float(), theirs.inv_freq)
+    assert ours.attention_scaling == theirs.attention_scaling
+    positions = torch.stack([torch.arange(1024), torch.arange(1024).flip(0)])
+    x = torch.ones(1)
+    assert_close(ours.cos_sin(positions), theirs(x, positions), **FLOAT32_ANGLES)
+
+
+def test_for_pairs_its_tables_are_those_of_cohere():
+    sizes = {"hidden_size": 4 * 64, "num_attention_heads": 4}
+    theirs = modeling_cohere.CohereRotaryEmbedding(transformers.CohereConfig(**sizes))
+    positions = torch.arange(1024)[None]
+    ours = RotaryPositions(64, layout="pairs", base=500_000.0)
+    assert_close(ours.inv_freq.float(), theirs.inv_freq)
+    x = torch.ones(1)
+    assert_close(ours.cos_sin(positions), theirs(x, positions), **FLOAT32_ANGLES)
+
+
+@given(seeds, halves, layouts, st.sampled_from([1.0, 1.25]))
+def test_its_tables_say_in_float64_precision_how_it_turns(seed, pairs, layout, grown):
+    rotary = RotaryPositions(2 * pairs, layout=layout, attention_factor=grown)
+    positions = torch.tensor([0, 1, 1024, 1_000_003])
+    assert rotary.attention_scaling == grown
+    angles = positions[:, None] * rotary.inv_freq
+    cos, sin = rotary.cos_sin(positions)
+    x = normal(seed, 4, 1, 2 * pairs, dtype=torch.float64)
+    quarter = rotate(x, torch.full((4, pairs), torch.pi / 2).double(), layout=layout)
+    turned = x * cos[:, None] + quarter * sin[:, None]
+    exact = grown * rotate(x, angles, layout=layout)
+    assert_close(turned, exact, rtol=0, atol=3e-6)
+
+
 @pytest.mark.parametrize(
     ("config", "module", "embedding"),
     [
@@ -481,15 +604,41 @@ REFUSED = [
     ((2, 3, 1, 6), (2, 3, 1, 6), None, {}, ValueError, r"got \(2, 3, 1, 6\) with"),
     ((3, 8), (3, 8), None, {}, ValueError, r"shape \(\*batch, seq, heads, head_dim\)"),
     # Heads before seq: told by the keys' fewer heads, or by the positions.
-    ((2, 4, 7, 8), (2, 2, 7, 8), None, {}, ValueError, r"same batch.*\.transpose"),
+    (
+        (2, 4, 7, 8),
+        (2, 2, 7, 8),
+        None,
+        {},
+        ValueError,
+        r"same batch.*heads_first=True, or .*\.transpose",
+    ),
     (
         (2, 4, 7, 8),
         (2, 4, 7, 8),
         (7,),
         {},
         ValueError,
-        r"positions must have.*\.transpose",
+        r"positions must have.*heads_first=True, or .*\.transpose",
     ),
+    # Seq before heads, though heads_first says otherwise.
+    (
+        (2, 7, 4, 8),
+        (2, 7, 2, 8),
+        None,
+        {"heads_first": True},
+        ValueError,
+        r"got \(2, 7, 4, 8\) and \(2, 7, 2, 8\), with heads_first=True",
+    ),
+    (
+        (2, 7, 4, 8),
+        (2, 7, 4, 8),
+        (7,),
+        {"heads_first": True},
+        ValueError,
+        r"q of shape \(2, 7, 4, 8\), with heads_first=True$",
+    ),
+    # Keys of a cache.
+    ((2, 1, 4, 8), (2, 7, 4, 8), None, {}, ValueError, "differ in length, .* rotate$"),
     ((2, 7, 4, 8), (2, 7, 4, 8), (3, 7), {}, ValueError, r"got \(3, 7\) and q of"),
     ((2, 7, 4, 8), (2, 7, 4, 8), (7,), {"offset": 5}, ValueError, "both, and offset 5"),
     ((7, 4, 8), (7, 4, 8), None, {"offset": -1}, IndexError, "7 tokens from .* -1:"),
@@ -505,6 +654,40 @@ def test_shapes_and_places_that_do_not_fit_are_refused(
     places = None if positions is None else torch.ones(positions, dtype=torch.int64)
     with pytest.raises(kind, match=words):
         RotaryPositions(8)(torch.ones(q), torch.ones(k), places, **options)
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+@pytest.mark.parametrize(
+    ("positions", "kind", "words"),
+    [
+        ([0, 1, 2], TypeError, r"got list: wrap it in torch\.tensor"),
+        (torch.arange(3.0), TypeError, r"int64 or int32; got torch\.float32"),
+        (torch.tensor([0, -1, 2]), IndexError, r"0 to 1048575.*got -1 at index \(1,\)"),
+        (torch.tensor([0, 1, 2**20]), IndexError, "reach no further; got 1048576"),
+    ],
+)
+def test_positions_that_it_cannot_turn_by_are_refused(positions, kind, words):
+    rotary, x = RotaryPositions(8), torch.ones(3, 1, 8)
+    for call in (
+        lambda: rotary(x, x, positions),
+        lambda: rotary.rotate(x, positions),
+        lambda: rotary.cos_sin(positions),
+    ):
+        with pytest.raises(kind, match=f"^positions must be .*{words}"):
+            call()
+
+
+@pytest.mark.usefixtures("as_users_call_it")
+def test_one_tensor_that_does_not_fit_is_refused_by_its_name():
+    rotary, x = RotaryPositions(8), torch.ones(3, 1, 8)
+    with pytest.raises(ValueError, match=r"^x must have the shape.*got \(3, 1, 7\)"):
+        rotary.rotate(x[..., 1:])
+    with pytest.raises(ValueError, match=r"\(\*batch, heads, seq, head_dim\)"):
+        rotary.rotate(x[0], heads_first=True)
+    with pytest.raises(TypeError, match=r"^x must .*floating-point.*got torch\.int64$"):
+        rotary.rotate(x.long())
+    with pytest.raises(ValueError, match=r"got \(4,\) and x of shape \(3, 1, 8\)"):
+        rotary.rotate(x, torch.arange(4))
 
 
 @pytest.mark.usefixtures("as_users_call_it")

@@ -81,6 +81,6 @@ class BlindBlock(Block):
     """
 
     def forward(
-        self, x: Float[Tensor, "*batch seq embed_dim"], *_
+        self, x: Float[Tensor, "*batch seq embed_dim"], rotary=None, bias=None, *rest
     ) -> Float[Tensor, "*batch seq embed_dim"]:
-        return super().forward(x)
+        return super().forward(x, None, None, *rest)

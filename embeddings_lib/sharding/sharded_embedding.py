@@ -14,6 +14,7 @@ from torch.distributed.tensor import (
 )
 
 from embeddings_lib import _guards
+from embeddings_lib.attention import wide
 from embeddings_lib.input_embedding import InputEmbedding
 from embeddings_lib.sharding.collectives import (
     all_gather_columns,
@@ -221,12 +222,3 @@ class ColumnShardedEmbedding(ShardedEmbedding):
 
 
 CUTS = {"rows": RowShardedEmbedding, "columns": ColumnShardedEmbedding}
-
-
-def wide(x: Tensor) -> Tensor:
-    """With at least 32 bits, for a sum over the vocabulary.
-
-    >>> wide(torch.ones(1, dtype=torch.bfloat16)).dtype
-    torch.float32
-    """
-    return x.to(torch.promote_types(x.dtype, torch.float32))

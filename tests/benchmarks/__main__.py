@@ -224,7 +224,7 @@ def angles():
         exact = places.double()[:, None] * ours.angles.rates
         cos, sin = (x[0, :, :64] for x in theirs(torch.ones(1), places[None]))
         found = {
-            "ours": torch.view_as_complex(ours.angles(places)),
+            "ours": ours.angles(places).view(torch.complex64),
             "transformers": torch.complex(cos, sin),
             "x-transformers": cis(other(places)[0][0, :, ::2]),
             "rotary-embedding-torch": cis(lucid(places.float())[:, ::2].detach()),
