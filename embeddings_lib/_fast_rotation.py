@@ -22,7 +22,7 @@ SLAB = 2**18  # numbers in a slab: 1 MB of float32
 def rotate_fast(
     parts: tuple[Tensor, ...], points: Tensor, layout: str, inplace: bool
 ) -> tuple[Tensor, ...]:
-    """Queries and keys, turned by points (..., seq, 1, 2 · pairs): cosine and sine."""
+    """Queries and keys, turned by the points of `ExactAngles`: (..., seq, 1, n)."""
     if parts[0].dtype == torch.float64:
         points = points.double()
     if layout == "pairs":

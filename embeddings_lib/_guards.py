@@ -84,13 +84,15 @@ def explains_indices(
 
     PyTorch itself refuses a wrong index on a CPU, so there the indices are read again
     only after that. On a GPU they are read first, once a call, because there a wrong
-    one ends the program's use of the GPU. Code that is compiled reads none: it refuses
-    a wrong kind of indices when it is made, and PyTorch's own lookup a wrong index.
+    one ends the program's use of the GPU. Compiled code reads none: a wrong kind of
+    indices is refused as it is made, and a wrong index by PyTorch's lookup as it runs.
     """
 
     def decorate(forward: Callable) -> Callable:
-        def check(self, indices: Tensor) -> None:
+        def check_kind(self, indices: Tensor) -> None:
             _kind_of_indices(indices, getattr(self, table).device, what)
+
+        def check_range(self, indices: Tensor) -> None:
             last = (rows or len(getattr(self, table))) - 1
             why = reason.format(rows=last + 1)
             _range_of_indices(indices, last, what, why, remedy)
@@ -98,14 +100,17 @@ def explains_indices(
         @functools.wraps(forward)
         def explained(self, indices: Tensor) -> Tensor:
             if torch.compiler.is_compiling():
-                _kind_of_indices(indices, getattr(self, table).device, what)
+                check_kind(self, indices)
                 return forward(self, indices)
-            if fails_late(indices, getattr(self, table)):
-                check(self, indices)
+            if not _are_usual(indices):
+                check_kind(self, indices)
+            if fails_late(indices):
+                check_range(self, indices)
             try:
                 return forward(self, indices)
             except (IndexError, RuntimeError, TypeError):
-                check(self, indices)
+                check_kind(self, indices)
+                check_range(self, indices)
                 raise
 
         return explained
@@ -113,14 +118,16 @@ def explains_indices(
     return decorate
 
 
-def fails_late(indices: Tensor, table: Tensor) -> bool:
-    """Whether a wrong index would surface only later, as a dead GPU or silent zeros, or
-    indices elsewhere as an error that names no remedy.
-    """
-    if not isinstance(indices, Tensor):
-        return False
-    if indices.device != table.device:
-        return True
+INTEGERS = (torch.int64, torch.int32)
+
+
+def _are_usual(indices: Tensor) -> bool:
+    """Quick to say, and true of nearly all indices on a CPU."""
+    return isinstance(indices, Tensor) and indices.is_cpu and indices.dtype in INTEGERS
+
+
+def fails_late(indices: Tensor) -> bool:
+    """Whether a wrong index would surface only later, as a dead GPU or silent zeros."""
     if indices.is_cpu or indices.is_meta:
         return False
     return not (indices.is_cuda and torch.cuda.is_current_stream_capturing())
@@ -132,7 +139,7 @@ def _kind_of_indices(indices: Tensor, device: torch.device, what: str) -> None:
             f"{what} must be a tensor; got {type(indices).__name__}: wrap it in "
             "torch.tensor(...)"
         )
-    if indices.dtype not in (torch.int64, torch.int32):
+    if indices.dtype not in INTEGERS:
         raise TypeError(f"{what} must be int64 or int32; got {indices.dtype}")
     if indices.device != device:
         raise ValueError(

@@ -67,9 +67,10 @@ class ExactAngles(nn.Module):
     where the module goes. When it is moved, emptied or given another dtype, they are
     computed anew: they are always exact, and always float32.
 
-    Raises IndexError for a position outside 0 to 1,048,575, TypeError for positions
-    that are not int64 or int32, and ValueError for positions on another device.
-    Compiled code raises them too, but RuntimeError for a position out of reach.
+    Raises ValueError without a rate, IndexError for a position outside 0 to 1,048,575,
+    TypeError for positions that are not int64 or int32, and ValueError for positions on
+    another device. Compiled code refuses the same, as RuntimeError where it must read
+    the positions.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class ExactAngles(nn.Module):
         device: torch.device | str | None = None,
     ):
         super().__init__()
+        _guards.at_least(1, waves=len(rates))
         self.rates = rates.detach().double().cpu()
         self.start = start
         self.radius = radius

@@ -54,6 +54,7 @@ class TinyLM(nn.Module):
         self.bias = bias
         self.blocks = nn.ModuleList(Block(embed_dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(embed_dim)
+        self.tied = tied
         self.head = inputs.token_table
         if not tied:
             self.head = nn.Linear(embed_dim, vocab_size, bias=False)
@@ -88,7 +89,7 @@ class TinyLM(nn.Module):
         if cache is not None:
             cache[:] = kept
         x, table = self.norm(x), self.inputs.token_table
-        return F.linear(x, table.weight) if self.head is table else self.head(x)
+        return F.linear(x, table.weight) if self.tied else self.head(x)
 
     def _bias(
         self, seq: int, before: int, positions: Int[Tensor, "*positions seq"] | None

@@ -97,7 +97,7 @@ class Llama(nn.Module):
     ) -> Float[Tensor, "*batch seq vocab_size"]:
         """What leaves the last block, compared with every row of the head."""
         x, table = self.norm(x), self.token_table
-        return F.linear(x, table.weight) if self.head is table else self.head(x)
+        return F.linear(x, table.weight) if self.shape.tied else self.head(x)
 
     @torch.no_grad()
     def generate(
@@ -195,7 +195,7 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
     It takes the heads before the sequence, and the whole mask, once it has one.
     """
     seq_q, seq_k = q.shape[-3], k.shape[-3]
-    square = mask is None and seq_q == seq_k
+    square = mask is None and bool(seq_q == seq_k)  # a tensor while traced
     if mask is not None or 1 < seq_q < seq_k:
         causal = torch.ones(seq_q, seq_k, dtype=torch.bool, device=q.device)
         causal = causal.tril(seq_k - seq_q)

@@ -35,7 +35,7 @@ def test_an_error_of_another_cause_comes_through_unchanged():
 @pytest.mark.parametrize("late", [False, True])
 def test_a_wrong_index_is_explained_before_or_after_the_lookup(late, monkeypatch):
     """Where a wrong index would surface too late, the lookup must not run."""
-    monkeypatch.setattr(_guards, "fails_late", lambda indices, table: late)
+    monkeypatch.setattr(_guards, "fails_late", lambda indices: late)
     ran = []
 
     def look(indices):

@@ -12,6 +12,7 @@ import pickle
 import pytest
 import torch
 from torch.nn.parallel import replicate
+from torch.overrides import TorchFunctionMode
 from torch.testing import assert_close
 
 from embeddings_lib import (
@@ -25,11 +26,12 @@ from embeddings_lib import (
     T5Bias,
     TinyLM,
     TokenEmbedding,
+    sinusoidal_encoding,
 )
 from embeddings_lib.exact_angles import ExactAngles, wave_rates
 from embeddings_lib.language_model import Block
 from embeddings_lib.llama import LlamaBlock
-from embeddings_lib.sharding import run_on_ranks
+from embeddings_lib.sharding import run_on_ranks, shard
 
 VOCAB, CONTEXT, DIM = 11, 9, 8
 IDS = torch.tensor([[7, 0, 10, 7], [3, 3, 1, 0]])
@@ -247,6 +249,55 @@ def test_a_replica_takes_its_weights_and_tables_along(name, device, monkeypatch)
     assert all(x.device.type == device for x in found)
     if device == "cpu":
         assert_close(found, expected, rtol=0, atol=0)
+
+
+def drawn_anew(mesh):
+    """The pieces of a table made on "meta", and of one emptied and drawn anew."""
+    torch.manual_seed(0)
+    table = shard(TokenEmbedding(VOCAB, DIM, std=1.0, device="meta"), mesh)
+    first = table.piece().detach().clone()
+    table.to_empty(device="cpu").reset_parameters()
+    return first, table.piece().detach()
+
+
+def test_a_table_in_pieces_is_drawn_anew_as_it_was():
+    pieces = run_on_ranks(drawn_anew, 2)
+    for first, again in pieces:
+        assert_close(again, first, rtol=0, atol=0)
+        assert 0.5 < first.std() < 1.5
+    assert not torch.equal(pieces[0][1][:5], pieces[1][1][:5])
+
+
+class NoFloat64(TorchFunctionMode):
+    """A device without float64, as Apple's GPUs: "meta" stands for it."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        result = function(*args, **(kwargs or {}))
+        wide = (torch.float64, torch.complex128)
+        for tensor in [result, *args]:
+            if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+                assert tensor.dtype not in wide, f"{function} makes {tensor.dtype}"
+        return result
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_a_device_without_float64_is_enough(name):
+    arguments = MODULES[name][1]
+    there = [x.to("meta") if isinstance(x, torch.Tensor) else x for x in arguments]
+    with NoFloat64():
+        with torch.device("meta"):
+            made = MODULES[name][0]()
+        for module in made, MODULES[name][0]().to("meta"):
+            for x in tensors(module(*there)):
+                assert x.is_meta
+        with torch.device("cpu"):
+            made.to_empty(device="cpu").to("meta")
+
+
+@pytest.mark.parametrize("positions", [PLACES, PLACES.float()])
+def test_sinusoids_need_no_float64_on_the_device_of_the_positions(positions):
+    with NoFloat64(), pytest.raises(NotImplementedError, match="meta"):
+        sinusoidal_encoding(positions.to("meta"), DIM)  # computed on the CPU
 
 
 def spread(mesh):

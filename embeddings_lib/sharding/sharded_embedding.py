@@ -83,7 +83,10 @@ class ShardedEmbedding(nn.Module):
         self.ranks = mesh[mesh.mesh_dim_names[-1]] if mesh.ndim > 1 else mesh
         placements = [Replicate()] * (mesh.ndim - 1) + [Shard(self.side)]
         weight = distribute_tensor(table.weight.detach(), mesh, placements)
-        self.weight = nn.Parameter(self._drawn(weight) if weight.is_meta else weight)
+        if weight.is_meta:
+            weight = torch.empty_like(weight, device=mesh.device_type)
+            self._draw(weight)
+        self.weight = nn.Parameter(weight)
         # The copies' gradients are added up once, however often the table was used.
         self.weight.register_hook(lambda grad: grad.redistribute(placements=placements))
         self.weight.requires_grad_(table.weight.requires_grad)
@@ -93,20 +96,15 @@ class ShardedEmbedding(nn.Module):
         copies = [Partial() if p == Replicate() else p for p in self.weight.placements]
         return self.weight.to_local(grad_placements=copies)
 
-    def _drawn(self, weight: DTensor) -> DTensor:
-        """A weight without numbers, with normal ones: each rank draws its own piece."""
-        rank = self.ranks.get_local_rank()
-        device = weight.device_mesh.device_type
-        generator = torch.Generator(device).manual_seed(torch.initial_seed() + rank)
-        piece = torch.empty_like(weight.to_local(), device=device)
-        return DTensor.from_local(
-            piece.normal_(std=self.std, generator=generator),
-            weight.device_mesh,
-            weight.placements,
-            run_check=False,
-            shape=weight.shape,
-            stride=weight.stride(),
-        )
+    def reset_parameters(self) -> None:
+        """Draw every row anew: each rank draws its own piece."""
+        self._draw(self.weight.detach())
+
+    def _draw(self, weight: DTensor) -> None:
+        rank, piece = self.ranks.get_local_rank(), weight.to_local()
+        generator = torch.Generator(piece.device)
+        generator.manual_seed(torch.initial_seed() + rank)
+        piece.normal_(std=self.std, generator=generator)
 
     def extra_repr(self) -> str:
         return (
