@@ -92,7 +92,7 @@ def _read_pair(folder: Path, name: str, pattern: str) -> tiktoken.Encoding:
     vocabulary = json.loads((folder / "vocab.json").read_text(encoding="utf-8"))
     lines = (folder / "merges.txt").read_text(encoding="utf-8").splitlines()
     lines = lines[lines[0].startswith("#version") :]
-    merges = [tuple(map(_bytes, line.split(" "))) for line in lines]
+    merges = [tuple(map(bytes_of, line.split(" "))) for line in lines]
     tokens = [bytes([byte]) for byte in range(256)] + [a + b for a, b in merges]
     spelled = {_spelled(token): token for token in tokens}
     ranks = {spelled[text]: i for text, i in vocabulary.items() if text in spelled}
@@ -117,7 +117,12 @@ def _spelled(token: bytes) -> str:
     return "".join(LETTERS[byte] for byte in token)
 
 
-def _bytes(spelled: str) -> bytes:
+def bytes_of(spelled: str) -> bytes:
+    """A token from its letters, as files of vocabularies spell it.
+
+    >>> bytes_of("Ġhi")
+    b' hi'
+    """
     return bytes(BYTES[letter] for letter in spelled)
 
 

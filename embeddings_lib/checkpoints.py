@@ -12,10 +12,12 @@ from torch.overrides import TorchFunctionMode
 
 from embeddings_lib import _guards
 from embeddings_lib._llama_cpp import dequantized
+from embeddings_lib._tokenizer_files import bytes_of
 from embeddings_lib.llama import Llama
 from embeddings_lib.model_shape import ModelShape
 from embeddings_lib.rotary_positions import RotaryPositions
 from embeddings_lib.rotary_scaling import rotary_from_config
+from embeddings_lib.tokenizer import encoding_of
 
 # A part of a name in our model -> what it is called by transformers, and by llama.cpp.
 TRANSFORMERS_NAMES = {
@@ -190,20 +192,9 @@ def _encoding(tokens: list[str], special: list[int]) -> tiktoken.Encoding:
     21 bytes are in no token: rare control characters, and bytes that UTF-8 hardly or
     never uses. They get IDs after the last, which no row of the table stands for.
     """
-    # GPT-2 writes a byte as a letter: itself where it is visible, or one from Ā on.
-    visible = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    hidden = (byte for byte in range(256) if byte not in visible)
-    as_bytes = dict(zip(range(256, 512), hidden, strict=False))
-    ranks = {
-        token.translate(as_bytes).encode("latin-1"): i
-        for i, token in enumerate(tokens)
-        if i not in special
-    }
+    ranks = {bytes_of(token): i for i, token in enumerate(tokens) if i not in special}
     absent = (bytes([byte]) for byte in range(256) if bytes([byte]) not in ranks)
     ranks |= {byte: i for i, byte in enumerate(list(absent), start=len(tokens))}
-    return tiktoken.Encoding(
-        name="smollm2",
-        pat_str=SMOLLM_PATTERN,
-        mergeable_ranks=ranks,
-        special_tokens={tokens[i]: i for i in special},
+    return encoding_of(
+        "smollm2", ranks, SMOLLM_PATTERN, {tokens[i]: i for i in special}
     )

@@ -78,9 +78,12 @@ def test_its_scores_are_those_of_transformers_padded_or_not(
     assert_close(ours[real], theirs[real], rtol=0, atol=1e-3)
     # Without a cache, each next token is the one that was written with it.
     assert torch.equal(ours[:, prompt - 1 : -1].argmax(dim=-1), written)
-    for text, among_others, is_real in zip(everything, ours, real, strict=True):
+    rows = zip(everything, ours, real, written, strict=True)
+    for text, among_others, is_real, continuation in rows:
         alone = model(text[is_real])
         assert_close(alone, among_others[is_real], rtol=0, atol=1e-3)
+        # Without padding too.
+        assert torch.equal(alone[-65:-1].argmax(dim=-1), continuation)
 
 
 def test_its_queries_and_keys_are_stored_for_pairs(smollm2, reference):
