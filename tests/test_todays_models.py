@@ -4,6 +4,7 @@ The functions are the chapter's own, taken from its cells.
 """
 
 import ast
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -208,3 +209,12 @@ def test_sizes_that_the_chapter_quotes_are_those_of_transformers():
     assert f"rows, layers, width = {layers}" in SOURCE
     assert f"main = {gemma.vocab_size} * {gemma.hidden_size}" in SOURCE
     assert MADE.temperature.__defaults__ == (llama.attn_scale, llama.floor_scale)
+
+
+def test_deepseek_moves_the_growth_of_yarn_into_the_softmax():
+    file = ROWS["DeepSeek-V3"]
+    with torch.device("meta"):
+        theirs = DeepseekV3Attention(their_config(file), 0)
+    growth = 0.1 * math.log(file["rope_scaling"]["factor"]) + 1
+    assert rotary_from_config(file).angles.radius == 1
+    assert theirs.scaling * math.sqrt(128 + 64) == pytest.approx(growth**2)
