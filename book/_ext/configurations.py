@@ -89,7 +89,7 @@ def table() -> str:
     )
     heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
     return (
-        f'<table class="sortable cards"><thead><tr>{heads}</tr></thead>'
+        f'<table class="table sortable cards"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{rows}</tbody></table>"
     )
 
@@ -106,7 +106,7 @@ def row(name, kind, layers, *, among: int, longest: int | None) -> str:
 
 
 def described(kind: Turning) -> list[str]:
-    grown = f", × {kind.growth:.4f}" if kind.growth != 1 else ""
+    grown = f", ×\u00a0{kind.growth:.4f}" if kind.growth != 1 else ""
     return [
         kind.layout,
         number(kind.base),
