@@ -182,6 +182,19 @@ def test_an_answer_opens_with_mouse_and_keyboard(tab):
     expect(answer).to_be_hidden()
 
 
+def test_a_click_on_a_heading_sorts_the_published_models(tab):
+    page = tab.open("book/configurations.html").page
+
+    def waves():
+        cells = page.locator("td[data-label='slowest wave']").all_inner_texts()
+        return [number(cell) for cell in cells if cell != "–"]
+
+    unsorted = waves()
+    for descending in (False, True):
+        page.get_by_role("button", name="slowest wave").click()
+        assert waves() == sorted(unsorted, reverse=descending)
+
+
 def test_a_reader_chooses_the_dark(tab):
     page = tab.open("book/explore/index.html").page
 

@@ -1,27 +1,27 @@
 """The rotation of published models, read from their config.json, against transformers.
 
-Each row of `data/configurations.json` has what a published file says about rotation,
-and where it is from.
+Each row of `chapters/configurations.json` has what a published file says about
+rotation, and where it is from.
 """
 
 import copy
 import importlib
 import inspect
 import json
-from pathlib import Path
+import math
 
 import pytest
 import torch
+from bs4 import BeautifulSoup
 from torch.testing import assert_close
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from book._ext import configurations
 from embeddings_lib import rotary_from_config
 from embeddings_lib._configurations import _FIXED
+from tests.notebooks import ROOT
 
-DATA = Path(__file__).parent / "data" / "configurations.json"
-ROWS = {
-    name: row["config"] for name, row in json.loads(DATA.read_text("utf-8")).items()
-}
+ROWS = {name: row["config"] for name, row in configurations.published().items()}
 SAME_CODE = {"kimi_k2": "deepseek_v3", "qwen2_5_vl": "qwen2_5_vl_text"}
 SEQ = 12
 
@@ -331,3 +331,56 @@ def test_a_file_that_cannot_be_read_rightly_is_refused(
 ):
     with pytest.raises(ValueError, match=message):
         rotary_from_config(ROWS[name] | change, **arguments)
+
+
+# The page of the book that shows them
+
+
+@pytest.fixture(scope="module")
+def lines():
+    """The rows of the page's table: each model's, as its cells by their headings."""
+    found = {}
+    for row in BeautifulSoup(configurations.table(), "html.parser").select("tbody tr"):
+        cells = {cell["data-label"]: cell.get_text() for cell in row.select("td")}
+        found.setdefault(row.th.get_text(), []).append(cells)
+    return found
+
+
+def test_the_page_shows_every_file_and_its_source(lines):
+    assert list(lines) == list(ROWS)
+    sources = BeautifulSoup(configurations.sources(), "html.parser")
+    shown = [place.get_text() for place in sources.select("dd")]
+    assert shown == [row["source"] for row in configurations.published().values()]
+
+
+def turning_by_kind(file):
+    """By transformers: how many features turn, the slowest wave, in which layers."""
+    found = {}
+    for layer in range(text_part(file).get("num_hidden_layers", 1)):
+        kind = (0, None)
+        if not stands_still(file, layer):
+            rates = Theirs(file, layer, configurations.longest_text(file) or SEQ).rates
+            turning = rates[rates > 0]
+            kind = (2 * len(turning), 2 * math.pi / turning.min().item())
+        found.setdefault(kind, []).append(layer)
+    return found
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_the_page_says_what_transformers_computes(lines, name):
+    kinds = turning_by_kind(ROWS[name])
+    for line, (kind, layers) in zip(lines[name], kinds.items(), strict=True):
+        features, slowest = kind
+        assert line["layers"] == ("all" if len(kinds) == 1 else str(len(layers)))
+        assert line["features that turn"].split()[0] == str(features)
+        if features:
+            shown = float(line["slowest wave"].replace(",", ""))
+            assert shown == pytest.approx(slowest, rel=1e-4, abs=0.5)
+
+
+@pytest.mark.parametrize("name", list(ROWS))
+def test_every_key_of_a_file_is_explained_on_the_page(name):
+    page = (ROOT / "book/configurations.md").read_text("utf-8")
+    text = text_part(ROWS[name])
+    keys = {*text, *entry_of(ROWS[name])} - SIZES
+    assert {key for key in keys if f"`{key}`" not in page} == set()

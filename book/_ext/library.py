@@ -270,6 +270,12 @@ def proof_anchor(file: str) -> str:
     return nodes.make_id(f"proof-{Path(file).stem}")
 
 
+def own_tests(chapter: Chapter) -> Path:
+    """The tests of what a chapter builds for itself; in the museum, of its mutants."""
+    own = ROOT / "tests" / f"test_{Path(chapter.docname).name[3:]}.py"
+    return own if own.exists() else ROOT / "tests/test_mutants.py"
+
+
 def claims(file: Path) -> dict[str, str]:
     """Each test of a file: its name, and the sentence that the name spells."""
     return {
@@ -285,7 +291,8 @@ def proofs() -> dict[Path, list[Module]]:
     for module in modules():
         if tests := tests_of(module):
             found.setdefault(tests, []).append(module)
-    return found | {ROOT / "tests/test_mutants.py": [], ROOT / "tests/mutants.py": []}
+    others = [*map(own_tests, chapters()), ROOT / "tests/mutants.py"]
+    return found | {file: [] for file in others if file not in found}
 
 
 def proof_page(app) -> str:
@@ -404,7 +411,7 @@ def end_chapter(app, doctree, docname) -> None:
             internal=True,
             refuri=f"{proof}#{proof_anchor(file.name)}",
         )
-        for file in files or [ROOT / "tests/test_mutants.py"]
+        for file in files or [own_tests(chapter)]
     ]
     box = nodes.container("", classes=["built-here"])
     for label, links in (("Built here: ", names), ("The proof: ", tests)):
