@@ -1,4 +1,4 @@
-/* The wavelengths of rotary pairs beside the context, and Llama 3's bands (chapter 8). */
+/* The wavelengths of rotary pairs beside the context, and Llama 3's bands (chapters 9 and 13). */
 "use strict";
 
 {
