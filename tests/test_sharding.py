@@ -415,7 +415,7 @@ def test_torchrun_runs_the_demonstration():
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     options = ["--nproc-per-node", "2", "-m", "embeddings_lib.sharding", "--demo"]
     result = subprocess.run(
-        command + options, capture_output=True, text=True, timeout=100, check=True
+        command + options, capture_output=True, text=True, timeout=600, check=True
     )
     assert [line.split() for line in result.stdout.splitlines()[:3]] == [
         ["cut", "ranks", "held", "lookup", "head", "back"],
