@@ -60,15 +60,16 @@ def test_an_analogy_ranks_by_cosine_with_the_parallelogram(seed, order, exclude)
     assert_same(found, expected)
 
 
-@given(seeds, st.booleans(), st.sampled_from([0.0, 0.5, 1.0]))
-def test_accuracy_is_the_share_of_questions_answered_first(seed, exclude, offset):
+@given(seeds, st.booleans(), st.tuples(*[st.sampled_from([-1.0, 0.5, 2.0])] * 3))
+def test_accuracy_is_the_share_of_questions_answered_first(seed, exclude, weights):
     asked, table = vectors(seed)
     questions = list(itertools.permutations(WORDS, 4))[::40]
     right = 0
     for a, b, c, d in questions:
-        target = unit(table, c) + offset * (unit(table, b) - unit(table, a))
+        rows = (unit(table, word) for word in (a, b, c))
+        target = sum(w * row for w, row in zip(weights, rows, strict=True))
         right += ranked(target, table, (a, b, c) if exclude else ())[0][0] == d
-    found = asked.accuracy(questions, exclude_inputs=exclude, offset=offset)
+    found = asked.accuracy(questions, exclude_inputs=exclude, weights=weights)
     assert math.isclose(found, right / len(questions), abs_tol=1e-12)
 
 
@@ -85,8 +86,8 @@ def test_the_whole_step_is_added_unless_told():
     table = torch.tensor([[1.0, 0], [0.8, 0.6], [0, 1], [-0.2, 1.6], [-0.4, 2.2]])
     asked = WordVectors(["a", "b", "c", "d", "e"], table)
     question = [("a", "b", "c", "d")]
-    for offset, found in ((1.0, 1), (2.0, 0)):
-        score = asked.accuracy(question, exclude_inputs=True, offset=offset)
+    for weights, found in (((-1.0, 1.0, 1.0), 1), ((-2.0, 2.0, 1.0), 0)):
+        score = asked.accuracy(question, exclude_inputs=True, weights=weights)
         assert score == found
     assert asked.accuracy(question, exclude_inputs=True) == 1
 

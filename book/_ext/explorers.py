@@ -117,7 +117,7 @@ def vocabulary() -> dict:
 
 @cache
 def trained_words() -> WordVectors:
-    """The real table of chapter 3, for its most common words and those of the world.
+    """MiniLM's table of chapter 4, for its most common words and those of the world.
 
     Its vocabulary begins with special tokens and single signs, and from there on common
     words come first.

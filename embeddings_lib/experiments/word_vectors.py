@@ -1,4 +1,4 @@
-"""Questions to a table: the nearest words, and analogies (chapter 3)."""
+"""Questions to a table: the nearest words, and analogies (chapters 3 and 4)."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,7 @@ from torch import Tensor
 from embeddings_lib import _guards
 
 Question = tuple[str, str, str, str]
+STEP = (-1.0, 1.0, 1.0)  # of a, b and c: the target is c + (b − a)
 
 
 class WordVectors:
@@ -53,7 +54,7 @@ class WordVectors:
         default, because the two protocols answer two different questions.
         """
         rows = self._rows([a, b, c])
-        target = self._targets(rows[None], offset=1.0)[0]
+        target = self._targets(rows[None], STEP)[0]
         return self._best(target, without=rows if exclude_inputs else rows[:0], k=k)
 
     def accuracy(
@@ -61,16 +62,17 @@ class WordVectors:
         questions: Sequence[Question],
         *,
         exclude_inputs: bool,
-        offset: float = 1.0,
+        weights: tuple[float, float, float] = STEP,
     ) -> float:
         """The share of questions (a, b, c, d) whose first answer to c + (b − a) is d.
 
-        `offset` multiplies b − a. With `offset=0` the question is ignored, and c
-        answers alone: what a table gets right by mere likeness.
+        `weights` are those of a, b and c in the target. With (0, 0, 1) the question is
+        ignored, and c answers alone; with (0, 1, 1) nothing is subtracted. Both are
+        controls: what a table gets right by mere likeness.
         """
         _guards.some_questions(questions)
         rows = torch.stack([self._rows(question) for question in questions])
-        cosines = self._targets(rows[:, :3], offset) @ self.unit_rows.T
+        cosines = self._targets(rows[:, :3], weights) @ self.unit_rows.T
         if exclude_inputs:
             cosines.scatter_(1, rows[:, :3], -torch.inf)
         right = cosines.argmax(dim=1) == rows[:, 3]
@@ -82,10 +84,10 @@ class WordVectors:
         return torch.tensor(rows, device=self.unit_rows.device)
 
     def _targets(
-        self, rows: Int[Tensor, "n 3"], offset: float
+        self, rows: Int[Tensor, "n 3"], weights: tuple[float, float, float]
     ) -> Float[Tensor, "n dim"]:
         a, b, c = (self.unit_rows[rows[:, column]] for column in range(3))
-        return c + offset * (b - a)
+        return weights[0] * a + weights[1] * b + weights[2] * c
 
     def _best(
         self, target: Float[Tensor, " dim"], without: Int[Tensor, " n"], k: int

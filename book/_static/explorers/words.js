@@ -1,4 +1,4 @@
-/* Nearest words and analogies in a trained table (chapter 3). */
+/* Nearest words and analogies in a trained table (chapter 4). */
 "use strict";
 
 {
