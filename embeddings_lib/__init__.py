@@ -1,14 +1,14 @@
 """How text enters a language model: the small library that the chapters build.
 
 The files follow the chapters, so that a newcomer can read them from top to bottom:
-`tokenizer` (chapter 1), `token_embedding` (2), `attention` (4),
-`learned_positions` (5), `sinusoidal_positions` (6) with `exact_angles`,
-`rotary_positions` (7), `input_embedding` with `language_model` (8), `model_shape` with
-`published_models` (9), `attention_biases` and `rotary_scaling` (10), and `sharding`
-(11), which is imported by its own name only. `llama` puts the parts together, and
-`checkpoints` opens a published model with them. `experiments` holds what the chapters
-experiment with. Beside them, `downloads` fetches the real vocabulary, trained tables
-and the model, and `notebook` draws what a notebook shows.
+`tokenizer` (chapter 1), `token_embedding` (2), `attention` (5),
+`learned_positions` (6), `sinusoidal_positions` (7) with `exact_angles`,
+`rotary_positions` (8), `input_embedding` with `language_model` (10), `model_shape` with
+`published_models` (11), `llama` (12), which puts the parts together, with
+`checkpoints`, which opens a published model, `attention_biases` and `rotary_scaling`
+(13), and `sharding` (15), which is imported by its own name only. `experiments` holds
+what the chapters experiment with. Beside them, `downloads` fetches real vocabularies,
+trained tables and the model, and `notebook` draws what a notebook shows.
 """
 
 __version__ = "0.1.0"

@@ -54,7 +54,6 @@ class TinyLM(nn.Module):
         self.bias = bias
         self.blocks = nn.ModuleList(Block(embed_dim, heads) for _ in range(layers))
         self.norm = nn.LayerNorm(embed_dim)
-        self.tied = tied
         self.head = inputs.token_table
         if not tied:
             self.head = nn.Linear(embed_dim, vocab_size, bias=False)
@@ -88,8 +87,8 @@ class TinyLM(nn.Module):
             x = block(x, self.rotary, bias, positions, mask, past, kept)
         if cache is not None:
             cache[:] = kept
-        x, table = self.norm(x), self.inputs.token_table
-        return F.linear(x, table.weight) if self.tied else self.head(x)
+        x, head = self.norm(x), self.head  # which is the token table, if it is tied
+        return head(x) if isinstance(head, nn.Linear) else F.linear(x, head.weight)
 
     def _bias(
         self, seq: int, before: int, positions: Int[Tensor, "*positions seq"] | None

@@ -96,8 +96,8 @@ class Llama(nn.Module):
         self, x: Float[Tensor, "*batch seq embed_dim"]
     ) -> Float[Tensor, "*batch seq vocab_size"]:
         """What leaves the last block, compared with every row of the head."""
-        x, table = self.norm(x), self.token_table
-        return F.linear(x, table.weight) if self.shape.tied else self.head(x)
+        x, head = self.norm(x), self.head  # which is the token table, if it is tied
+        return head(x) if isinstance(head, nn.Linear) else F.linear(x, head.weight)
 
     @torch.no_grad()
     def generate(
