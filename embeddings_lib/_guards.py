@@ -340,7 +340,8 @@ def turnable(
                 f"{what} must be on the module's device; got {x.device} and a module "
                 f"on {device}: move the module with .to('{x.device}')"
             )
-    if len({_places(x, heads_first) for x in parts}) > 1:
+    places = _places(first, heads_first)
+    if any(_places(x, heads_first) != places for x in parts):
         raise ValueError(
             "q and k must have the same batch and seq; got "
             f"{' and '.join(str(tuple(part.shape)) for part in parts)}{order}; if "
@@ -348,7 +349,7 @@ def turnable(
         )
     if positions is not None:
         _kind_of_indices(positions, device, "positions")
-        *batch, seq = _places(first, heads_first)
+        *batch, seq = places
         *given, length = positions.shape or (None,)
         if length != seq or given not in ([], [1] * len(given), batch):
             raise ValueError(
