@@ -604,7 +604,7 @@ def test_the_printed_book_has_numbers_formulas_and_its_own_links(
     toc = {"format": "jb-book", "root": "book/intro", "parts": [part]}
     book = pdf.Book(site, parse_toc_data(toc))
     starts = pdf.starts_of(pdf.print_page(browser, book.html({}), tmp_path))
-    first, last = (starts[pdf.anchor(chapter, place)] for place in ("", "figure-6-4"))
+    first, last = (starts[pdf.anchor(chapter, place)] for place in ("", "figure-7-4"))
     assert 2 < first < last
     assert f"<span>{first}</span>" in book.contents(starts)
     with pikepdf.open(tmp_path / "book.pdf") as file:
