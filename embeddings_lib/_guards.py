@@ -315,37 +315,31 @@ def turnable(
     heads_first: bool,
 ) -> None:
     """Queries and keys that one module can turn, and positions that fit them."""
-    what = "q and k" if len(parts) == 2 else "x"
-    axes = "heads, seq" if heads_first else "seq, heads"
-    order = (
-        ", with heads_first=True"
-        if heads_first
-        else ": if heads stand before seq, say heads_first=True, or swap them with "
-        ".transpose(-3, -2)"
-    )
     first = parts[0]
     for x in parts:
         if x.ndim < 3 or x.shape[-1] != head_dim:
+            axes = "heads, seq" if heads_first else "seq, heads"
             raise ValueError(
-                f"{what} must have the shape (*batch, {axes}, head_dim); got "
+                f"{_names(parts)} must have the shape (*batch, {axes}, head_dim); got "
                 f"{tuple(x.shape)} with head_dim {head_dim}"
             )
         if not x.is_floating_point() or x.dtype != first.dtype:
             raise TypeError(
-                f"{what} must have one floating-point dtype; got "
+                f"{_names(parts)} must have one floating-point dtype; got "
                 f"{' and '.join(str(part.dtype) for part in parts)}"
             )
         if x.device != device:
             raise ValueError(
-                f"{what} must be on the module's device; got {x.device} and a module "
-                f"on {device}: move the module with .to('{x.device}')"
+                f"{_names(parts)} must be on the module's device; got {x.device} and a "
+                f"module on {device}: move the module with .to('{x.device}')"
             )
     places = _places(first, heads_first)
     if any(_places(x, heads_first) != places for x in parts):
         raise ValueError(
             "q and k must have the same batch and seq; got "
-            f"{' and '.join(str(tuple(part.shape)) for part in parts)}{order}; if "
-            "their texts differ in length, turn each alone with rotate"
+            f"{' and '.join(str(tuple(part.shape)) for part in parts)}"
+            f"{_order(heads_first)}; if their texts differ in length, turn each alone "
+            "with rotate"
         )
     if positions is not None:
         _kind_of_indices(positions, device, "positions")
@@ -354,14 +348,28 @@ def turnable(
         if length != seq or given not in ([], [1] * len(given), batch):
             raise ValueError(
                 "positions must have the shape (seq) or (*batch, seq); got "
-                f"{tuple(positions.shape)} and {what[0]} of shape "
-                f"{tuple(first.shape)}{order}"
+                f"{tuple(positions.shape)} and {_names(parts)[0]} of shape "
+                f"{tuple(first.shape)}{_order(heads_first)}"
             )
 
 
 def _places(x: Tensor, heads_first: bool) -> tuple[int, ...]:
     """The shape of the batch and the text."""
     return (*x.shape[:-3], x.shape[-2 if heads_first else -3])
+
+
+def _names(parts: tuple[Tensor, ...]) -> str:
+    return "q and k" if len(parts) == 2 else "x"
+
+
+def _order(heads_first: bool) -> str:
+    """Which order was expected of heads and seq, and how to say the other."""
+    if heads_first:
+        return ", with heads_first=True"
+    return (
+        ": if heads stand before seq, say heads_first=True, or swap them with "
+        ".transpose(-3, -2)"
+    )
 
 
 def rotary_rows(weight: Tensor, head_dim: int, rotary_dim: int) -> None:

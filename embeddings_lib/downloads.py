@@ -42,6 +42,19 @@ _SMOLLM2_REVISION = "ab810cf68114990406fdf996510dd3d3c6adbdf5"
 _GPT2_REVISION = "607a30d783dfa663caf39e06633721c8d4cfcd7e"
 _MISTRAL = "https://raw.githubusercontent.com/mistralai/mistral-common/v1.13.1/src"
 
+
+def _of_mistral(name: str, **about) -> Asset:
+    """A file of the package mistral-common, whose repository holds it too."""
+    member = f"mistral_common/data/{name}"
+    return Asset(
+        licence="Apache-2.0",
+        url=f"{_MISTRAL}/{member}",
+        package="mistral-common==1.13.1",
+        member=member,
+        **about,
+    )
+
+
 ASSETS = {
     "gpt2_merges": Asset(
         filename="r50k_base.tiktoken",
@@ -53,36 +66,26 @@ ASSETS = {
         package="openai-whisper==20250625",
         member="openai_whisper-20250625/whisper/assets/gpt2.tiktoken",
     ),
-    "mistral_v1": Asset(
+    "mistral_v1": _of_mistral(
+        "tokenizer.model.v1",
         filename="mistral.tokenizer.model.v1",
         about="Mistral 7B's 32,000 pieces with their scores, a model of SentencePiece",
-        licence="Apache-2.0",
         megabytes=0.5,
         sha256="dadfd56d766715c61d2ef780a525ab43b8e6da4de6865bda3d95fdef5e134055",
-        url=f"{_MISTRAL}/mistral_common/data/tokenizer.model.v1",
-        package="mistral-common==1.13.1",
-        member="mistral_common/data/tokenizer.model.v1",
     ),
-    "mistral_v3": Asset(
+    "mistral_v3": _of_mistral(
+        "mistral_instruct_tokenizer_240323.model.v3",
         filename="mistral.tokenizer.model.v3",
         about="the same pieces after 768 more special tokens, for later models",
-        licence="Apache-2.0",
         megabytes=0.6,
         sha256="9addc8bdce5988448ae81b729336f43a81262160ae8da760674badab9d4c7d33",
-        url=f"{_MISTRAL}/mistral_common/data/"
-        "mistral_instruct_tokenizer_240323.model.v3",
-        package="mistral-common==1.13.1",
-        member="mistral_common/data/mistral_instruct_tokenizer_240323.model.v3",
     ),
-    "mistral_tekken": Asset(
+    "mistral_tekken": _of_mistral(
+        "tekken_240718.json",
         filename="mistral.tekken_240718.json",
         about="Mistral NeMo's pattern and its tokens in the order of their merges",
-        licence="Apache-2.0",
         megabytes=14.8,
         sha256="eccd1665d2e477697c33cb7f0daa6f6dfefc57a0a6bceb66d4be52952f827516",
-        url=f"{_MISTRAL}/mistral_common/data/tekken_240718.json",
-        package="mistral-common==1.13.1",
-        member="mistral_common/data/tekken_240718.json",
     ),
     "minilm_weights": Asset(
         filename="all-MiniLM-L6-v2.safetensors",

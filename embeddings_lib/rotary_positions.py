@@ -185,15 +185,15 @@ class RotaryPositions(nn.Module):
         device = self.angles.low.device
         _guards.turnable(parts, positions, self.head_dim, device, heads_first)
         if heads_first:
-            swapped = tuple(x.transpose(-3, -2) for x in parts)
-            turned = self._turn(swapped, positions, offset, inplace, False)
-            return tuple(x.transpose(-3, -2) for x in turned)
+            parts = tuple(x.transpose(-3, -2) for x in parts)
         angles = rows_at(self.angles, parts[0].shape[-3], positions, offset)
         points = angles.unsqueeze(-2)  # the same in every head
         if is_traced():
             cos, sin = split_pairs(points, "pairs")
-            return tuple(rotate_by(x, cos, sin, self.layout) for x in parts)
-        return rotate_fast(parts, points, self.layout, inplace)
+            turned = tuple(rotate_by(x, cos, sin, self.layout) for x in parts)
+        else:
+            turned = rotate_fast(parts, points, self.layout, inplace)
+        return tuple(x.transpose(-3, -2) for x in turned) if heads_first else turned
 
     @property
     def inv_freq(self) -> Float[Tensor, " pairs"]:

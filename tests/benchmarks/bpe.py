@@ -11,15 +11,11 @@ import os
 
 os.environ["RAYON_NUM_THREADS"] = "1"  # `tokenizers` on one thread, as ours is
 
-import json
-import platform
 import random
 import statistics
-import sys
 import sysconfig
 import time
 from collections import Counter
-from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,7 +24,7 @@ import tokenizers
 
 from embeddings_lib.tokenizer import GPT2_PATTERN, encode_iterable, merge, train_bpe
 from tests.benchmarks import goals
-from tests.benchmarks.measure import processor
+from tests.benchmarks.measure import setting
 
 RESULT = goals.RESULTS / "bpe.json"
 ROUNDS = 3
@@ -161,32 +157,15 @@ def encoding():
 
 
 def row(name: str, found: float, **labels) -> dict:
-    print(f"{labels} {name:36} {found:10.2f} s", flush=True)
     return {**labels, "name": name, "seconds": round(found, 3)}
 
 
 PARTS = {"training": training, "long words": long_words, "encoding": encoding}
 
 
-def machine() -> dict:
-    return {
-        "command": "python -m tests.benchmarks.bpe",
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": processor(),
-        "load before": round(os.getloadavg()[0], 1),
-        "threads": 1,
-        "rounds": ROUNDS,
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("tokenizers", "tiktoken", "regex")},
-    }
-
-
 def main():
-    """Run the parts named on the command line, or all; the others stay as stored."""
-    for part in sys.argv[1:] or PARTS:
-        found = {"machine": machine(), "rows": list(PARTS[part]())}
-        stored = json.loads(RESULT.read_text(encoding="utf-8"))
-        goals.keep(RESULT, stored | {part: found})
+    machine = setting("bpe", ROUNDS, ("tokenizers", "tiktoken", "regex"))
+    goals.keep_parts(RESULT, machine, PARTS)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ python -m tests.benchmarks.goals    # print the goals of the stored results agai
 """
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +31,18 @@ def keep(path: Path, result: dict) -> None:
     """Keep a result in the place of the one before it."""
     with replacing(path) as new:
         new.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+def keep_parts(path: Path, machine: dict, parts: dict[str, Callable]) -> None:
+    """Run the parts named on the command line, or all; the others stay as stored."""
+    for part in sys.argv[1:] or parts:
+        machine = machine | {"load before": round(os.getloadavg()[0], 1)}
+        found = {"machine": machine, "rows": []}
+        for row in parts[part]():
+            print(part, row, flush=True)
+            found["rows"].append(row)
+        stored = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        keep(path, stored | {part: found})
 
 
 def judged(device: str, rows: Rows) -> list[dict]:

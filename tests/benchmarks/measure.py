@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable
 from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -107,6 +108,19 @@ def machine() -> dict[str, object]:
         "threads": 1,
         "rounds": ROUNDS,
         "python": platform.python_version(),
+    }
+
+
+def setting(module: str, rounds: int, packages: tuple[str, ...]) -> dict[str, object]:
+    """What a module of benchmarks of its own ran on: one thread, and these packages."""
+    return {
+        "command": f"python -m tests.benchmarks.{module}",
+        "date": date.today().isoformat(),
+        "processor": processor(),
+        "threads": 1,
+        "rounds": rounds,
+        "python": platform.python_version(),
+        **{name: version(name) for name in packages},
     }
 
 

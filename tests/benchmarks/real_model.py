@@ -10,15 +10,12 @@ far a model is from itself.
 
 import json
 import os
-import platform
 import random
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -28,19 +25,25 @@ from embeddings_lib import Llama, load_smollm2, to_halves
 from embeddings_lib.checkpoints import TRANSFORMERS_NAMES
 from embeddings_lib.downloads import fetch
 from tests.benchmarks import goals
-from tests.benchmarks.measure import processor, seconds
+from tests.benchmarks.measure import seconds, setting
 
 RESULT = goals.RESULTS / "real_model.json"
 ROUNDS = 7
+# Linux alone says what a process held at most: `ru_maxrss` begins with its parent's.
 OPEN = """
-import json, resource, time
+import json, re, time
+from pathlib import Path
 import torch, embeddings_lib, gguf, safetensors.torch
-held, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+
+def peak():
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", status)[1])
+
+held, start = peak(), time.perf_counter()
 model, _ = embeddings_lib.load_smollm2()
 model(torch.tensor([1]))
 end = time.perf_counter()
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps({"seconds": end - start, "peak megabytes": (peak - held) / 1000}))
+print(json.dumps({"seconds": end - start, "peak megabytes": (peak() - held) / 1000}))
 """
 
 
@@ -158,29 +161,10 @@ def paired(functions: dict):
 PARTS = {"opening": opening, "prefill": prefill, "decoding": decoding}
 
 
-def machine() -> dict:
-    return {
-        "command": "python -m tests.benchmarks.real_model",
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": processor(),
-        "load before": round(os.getloadavg()[0], 1),
-        "threads": torch.get_num_threads(),
-        "rounds": ROUNDS,
-        "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "transformers")},
-    }
-
-
 def main():
-    """Run the parts named on the command line, or all; the others stay as stored."""
     torch.set_num_threads(1)
-    for part in sys.argv[1:] or PARTS:
-        found = {"machine": machine(), "rows": []}
-        for row in PARTS[part]():
-            print(part, row, flush=True)
-            found["rows"].append(row)
-        stored = json.loads(RESULT.read_text("utf-8")) if RESULT.exists() else {}
-        goals.keep(RESULT, stored | {part: found})
+    machine = setting("real_model", ROUNDS, ("torch", "transformers"))
+    goals.keep_parts(RESULT, machine, PARTS)
 
 
 if __name__ == "__main__":
