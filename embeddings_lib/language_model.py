@@ -11,6 +11,7 @@ from embeddings_lib import _guards
 from embeddings_lib.attention import KeysValues, attention, with_past
 from embeddings_lib.input_embedding import InputEmbedding
 from embeddings_lib.rotary_positions import RotaryPositions
+from embeddings_lib.token_embedding import unembed
 
 Bias = Callable[..., Float[Tensor, "*batch heads seq_q seq_k"]]
 
@@ -87,8 +88,7 @@ class TinyLM(nn.Module):
             x = block(x, self.rotary, bias, positions, mask, past, kept)
         if cache is not None:
             cache[:] = kept
-        x, head = self.norm(x), self.head  # which is the token table, if it is tied
-        return head(x) if isinstance(head, nn.Linear) else F.linear(x, head.weight)
+        return unembed(self.norm(x), self.head)
 
     def _bias(
         self, seq: int, before: int, positions: Int[Tensor, "*positions seq"] | None

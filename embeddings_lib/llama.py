@@ -9,7 +9,7 @@ from embeddings_lib import _guards
 from embeddings_lib.attention import KeysValues, with_past
 from embeddings_lib.model_shape import ModelShape
 from embeddings_lib.rotary_positions import RotaryPositions
-from embeddings_lib.token_embedding import TokenEmbedding
+from embeddings_lib.token_embedding import TokenEmbedding, unembed
 
 
 class Llama(nn.Module):
@@ -96,8 +96,7 @@ class Llama(nn.Module):
         self, x: Float[Tensor, "*batch seq embed_dim"]
     ) -> Float[Tensor, "*batch seq vocab_size"]:
         """What leaves the last block, compared with every row of the head."""
-        x, head = self.norm(x), self.head  # which is the token table, if it is tied
-        return head(x) if isinstance(head, nn.Linear) else F.linear(x, head.weight)
+        return unembed(self.norm(x), self.head)
 
     @torch.no_grad()
     def generate(

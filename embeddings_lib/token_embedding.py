@@ -89,3 +89,20 @@ class TokenEmbedding(Table):
     ) -> Float[Tensor, "*batch seq embed_dim"]:
         """Look up one row per token ID: (*batch, seq) -> (*batch, seq, embed_dim)."""
         return F.embedding(token_ids, self.weight, sparse=self.sparse)
+
+
+def unembed(
+    x: Float[Tensor, "*batch embed_dim"], head: nn.Module
+) -> Float[Tensor, "*batch vocab_size"]:
+    """Each vector, compared with every row of a head, which may be a token table.
+
+    >>> table = TokenEmbedding(vocab_size=6, embed_dim=3)
+    >>> unembed(torch.zeros(2, 3), table).shape
+    torch.Size([2, 6])
+
+    Equation: x weightᵀ. A head that is a layer of its own is called, so that its hooks
+    run.
+
+    Source: Press and Wolf 2017.
+    """
+    return head(x) if isinstance(head, nn.Linear) else F.linear(x, head.weight)

@@ -37,6 +37,18 @@ def nothing_compiled_before():
         torch.compiler.reset()
 
 
+@pytest.fixture
+def graphs():
+    """The graphs that `torch.compile(..., backend=graphs.keep)` makes, unchanged."""
+
+    class Graphs(list):
+        def keep(self, graph, inputs):
+            self.append(graph)
+            return graph.forward
+
+    return Graphs()
+
+
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
     """The book, built as `make book` builds it: every warning is an error.
