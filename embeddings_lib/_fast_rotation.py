@@ -12,6 +12,8 @@ the whole tensor. Memory, not arithmetic, is what takes the time. So:
   would keep for each of the three passes.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -67,7 +69,7 @@ def _pairs_at_once(x: Tensor, turns: Tensor, *, inplace: bool = False) -> Tensor
     turning = _widen(x, 2 * turns.shape[-1])
     own = turning.dtype == x.dtype  # a view of x, and not a copy
     *strides, last = turning.stride()
-    if last != 1 or any(n % 2 for n in (*strides, turning.storage_offset())):
+    if last != 1 or math.gcd(2, turning.storage_offset(), *strides) == 1:
         turning, own = turning.clone(memory_format=torch.contiguous_format), False
     # `view` is quicker to call than `unflatten`, which counts for a single token.
     pairs = torch.view_as_complex(turning.view(*turning.shape[:-1], turns.shape[-1], 2))

@@ -200,10 +200,13 @@ def _attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
         causal = causal.tril(seq_k - seq_q)
         mask = causal if mask is None else (causal & mask).unsqueeze(-3)
     q, k, v = (x.transpose(-3, -2) for x in (q, k, v))
+    alone = q.ndim == 3  # a text without a batch, for which there is no fast kernel
+    if alone:
+        q, k, v = (x.unsqueeze(0) for x in (q, k, v))
     out = F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, is_causal=square, enable_gqa=True
     )
-    return out.transpose(-3, -2)
+    return (out.squeeze(0) if alone else out).transpose(-3, -2)
 
 
 def left_pad(

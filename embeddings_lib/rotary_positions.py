@@ -182,12 +182,13 @@ class RotaryPositions(nn.Module):
         inplace: bool,
         heads_first: bool,
     ) -> tuple[Tensor, ...]:
-        device = self.angles.low.device
+        angles = self.angles
+        device = angles.low.device
         _guards.turnable(parts, positions, self.head_dim, device, heads_first)
         if heads_first:
             parts = tuple(x.transpose(-3, -2) for x in parts)
-        angles = rows_at(self.angles, parts[0].shape[-3], positions, offset)
-        points = angles.unsqueeze(-2)  # the same in every head
+        points = rows_at(angles, parts[0].shape[-3], positions, offset)
+        points = points.unsqueeze(-2)  # the same in every head
         if is_traced():
             cos, sin = split_pairs(points, "pairs")
             turned = tuple(rotate_by(x, cos, sin, self.layout) for x in parts)

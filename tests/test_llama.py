@@ -49,35 +49,38 @@ def continued(smollm2):
     return token_ids, real, model.generate(token_ids, 64, real=real)
 
 
-def test_the_real_model_continues_ten_texts_as_transformers_does(continued, reference):
+@pytest.fixture(scope="module")
+@torch.no_grad()
+def read_by_both(continued, smollm2, reference):
+    """The prompts and what our model wrote: tokens, which are real, both's scores."""
     token_ids, real, written = continued
-    theirs = reference.generate(
-        token_ids,
-        attention_mask=real,
-        max_new_tokens=64,
-        min_new_tokens=64,
-        do_sample=False,
-        pad_token_id=0,
-    )
-    # Theirs suppresses the end of a text, to reach 64 tokens.
-    until_end = (written == 2).cumsum(dim=1) == 0
-    assert torch.equal(theirs[:, token_ids.shape[1] :][until_end], written[until_end])
+    everything = torch.cat([token_ids, written], dim=1)
+    real = torch.cat([real, torch.ones_like(written, dtype=torch.bool)], dim=1)
+    positions = (real.cumsum(dim=1) - 1).clamp(min=0)
+    ours = smollm2[0](everything, positions=positions, mask=real[:, None])
+    theirs = reference(everything, attention_mask=real, position_ids=positions).logits
+    return everything, real, ours, theirs
+
+
+def test_the_real_model_continues_ten_texts_as_transformers_does(
+    continued, read_by_both
+):
+    # Where the likeliest token after each is the next one, step by step they are the
+    # continuation that greedy generation finds.
+    _, _, written = continued
+    *_, theirs = read_by_both
+    assert torch.equal(theirs[:, -65:-1].argmax(dim=-1), written)
 
 
 @torch.no_grad()
 def test_its_scores_are_those_of_transformers_padded_or_not(
-    continued, smollm2, reference
+    continued, smollm2, read_by_both
 ):
-    token_ids, real, written = continued
-    model, prompt = smollm2[0], token_ids.shape[1]
-    everything = torch.cat([token_ids, written], dim=1)
-    real = torch.cat([real, torch.ones_like(written, dtype=torch.bool)], dim=1)
-    positions = (real.cumsum(dim=1) - 1).clamp(min=0)
-    ours = model(everything, positions=positions, mask=real[:, None])
-    theirs = reference(everything, attention_mask=real, position_ids=positions).logits
+    (model, _), (_, _, written) = smollm2, continued
+    everything, real, ours, theirs = read_by_both
     assert_close(ours[real], theirs[real], rtol=0, atol=1e-3)
     # Without a cache, each next token is the one that was written with it.
-    assert torch.equal(ours[:, prompt - 1 : -1].argmax(dim=-1), written)
+    assert torch.equal(ours[:, -65:-1].argmax(dim=-1), written)
     rows = zip(everything, ours, real, written, strict=True)
     for text, among_others, is_real, continuation in rows:
         alone = model(text[is_real])
@@ -238,6 +241,8 @@ def test_its_attention_is_that_of_the_chapters(seq_q, seq_k, masked):
     if masked:  # the same for every text and query
         keys = mask[0, 0]
         assert_close(_attention(q, k, v, keys), attention(q, k, v, mask=keys))
+    alone = _attention(q[0], k[0], v[0], mask[0] if masked else None)
+    assert_close(alone, _attention(q, k, v, mask)[0])
 
 
 def test_a_padded_text_teaches_as_it_would_alone(tmp_path):
