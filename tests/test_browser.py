@@ -4,11 +4,15 @@ The site is served from a folder below the root, as a course would serve it, and
 other host is blocked. What the explorers show is compared with the library.
 """
 
+import json
 import math
 import random
 import re
 import shutil
+import subprocess
+import sys
 from itertools import pairwise, product
+from pathlib import Path
 
 import pikepdf
 import pytest
@@ -41,6 +45,7 @@ from tests.browser import (
     number,
     served,
 )
+from tests.notebooks import ROOT
 
 
 @pytest.fixture(scope="module")
@@ -110,6 +115,25 @@ def test_a_page_fits_a_phone(visit):
     width = visit.page.evaluate("document.documentElement.scrollWidth")
     visit.page.set_viewport_size(desk)
     assert width <= PHONE["width"]
+
+
+# Code and formulas that are wider than their box, or formulas higher than it, which
+# then scroll under the wheel.
+CUT = """() => [...document.querySelectorAll("div.highlight pre, div.math > div")]
+    .filter(box => box.checkVisibility() && (box.scrollWidth > box.clientWidth
+        || box.matches(".math > div") && box.scrollHeight > box.clientHeight))
+    .map(box => box.textContent.trim())"""
+
+
+@pytest.mark.parametrize("width", [1280, 1366])
+def test_code_and_formulas_fit_a_small_desk(visit, width):
+    desk, scrollbar = visit.page.viewport_size, 15
+    visit.page.set_viewport_size({"width": width - scrollbar, "height": 720})
+    visit.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = 1)")
+    cut = visit.page.evaluate(CUT)
+    visit.page.set_viewport_size(desk)
+    # Letters of India are not a column wide.
+    assert [text for text in cut if not re.search("[\u0900-\u097f]", text)] == []
 
 
 def test_a_page_is_accessible_in_the_light_and_in_the_dark(visit, reader):
@@ -621,3 +645,34 @@ def test_the_printed_book_has_numbers_formulas_and_its_own_links(
     inner = {link["href"][1:] for link in links if link["href"][0] == "#"}
     assert inner <= starts.keys()
     assert not [link for link in links if link["href"].startswith("file:")]
+
+
+# Of each figure, how far its proportions are from those it was drawn with.
+SQUASHED = """() => [...document.querySelectorAll(".cell_output img")].map(figure =>
+    Math.abs(figure.width / figure.height
+        / (figure.naturalWidth / figure.naturalHeight) - 1))"""
+
+
+def test_the_epub_lists_its_chapters_and_keeps_the_shape_of_figures(browser, tmp_path):
+    chapter = "chapters/07_sinusoidal_positions"
+    part = {"caption": "Where am I?", "chapters": [{"file": chapter}]}
+    toc = {"format": "jb-book", "root": "book/intro", "parts": [part]}
+    (tmp_path / "toc.yml").write_text(json.dumps(toc), "utf-8")
+    jupyter_book = Path(sys.executable).with_name("jupyter-book")
+    options = ["--toc", tmp_path / "toc.yml", "--path-output", tmp_path, "-q"]
+    options += ["--builder", "custom", "--custom-builder", "epub"]
+    subprocess.run(
+        [jupyter_book, "build", ROOT, *options], check=True, capture_output=True
+    )
+    book = tmp_path / "_build" / "epub"
+    contents = BeautifulSoup((book / "nav.xhtml").read_text("utf-8"), "html.parser")
+    places = [link["href"] for link in contents.select("a[href]")]
+    assert places == ["book/intro.xhtml", f"{chapter}.xhtml"]
+    assert "unknown" not in (book / "content.opf").read_text("utf-8")
+    page = browser.new_page(viewport=PHONE)
+    page.set_default_timeout(PATIENCE)
+    page.goto((book / f"{chapter}.xhtml").as_uri())
+    changes = page.evaluate(SQUASHED)
+    page.close()
+    assert len(changes) > 1
+    assert max(changes) < 0.02

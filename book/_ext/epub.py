@@ -3,6 +3,7 @@
 import posixpath
 import re
 import shutil
+import uuid
 from pathlib import Path
 
 from docutils import nodes
@@ -73,6 +74,9 @@ def close_tags(app, doctree, docname) -> None:
 def describe(app, config) -> None:
     config.version = config.release = embeddings_lib.__version__
     config.epub_cover = ("_static/cover.svg", "")
+    config.epub_uid = "book"
+    config.epub_identifier = uuid.uuid5(uuid.NAMESPACE_URL, config.project).urn
+    config.epub_contributor = config.author
 
 
 def setup(app) -> dict:
