@@ -11,7 +11,7 @@ from embeddings_lib import _guards
 from embeddings_lib.attention import KeysValues, attention, with_past
 from embeddings_lib.input_embedding import InputEmbedding
 from embeddings_lib.rotary_positions import RotaryPositions
-from embeddings_lib.token_embedding import unembed
+from embeddings_lib.token_embedding import next_token_losses, unembed
 
 Bias = Callable[..., Float[Tensor, "*batch heads seq_q seq_k"]]
 
@@ -106,11 +106,7 @@ class TinyLM(nn.Module):
         self, token_ids: Int[Tensor, "*batch seq"]
     ) -> Float[Tensor, "*batch seq-1"]:
         """How surprising each token is after those before it, in nats."""
-        scores = self(token_ids[..., :-1])
-        losses = F.cross_entropy(
-            scores.flatten(0, -2), token_ids[..., 1:].flatten().long(), reduction="none"
-        )
-        return losses.unflatten(0, scores.shape[:-1])
+        return next_token_losses(self(token_ids[..., :-1]), token_ids)
 
     def loss(self, token_ids: Int[Tensor, "*batch seq"]) -> Float[Tensor, ""]:
         """The mean of `losses`, in nats."""

@@ -9,7 +9,7 @@ from embeddings_lib import _guards
 from embeddings_lib.attention import KeysValues, with_past
 from embeddings_lib.model_shape import ModelShape
 from embeddings_lib.rotary_positions import RotaryPositions
-from embeddings_lib.token_embedding import TokenEmbedding, unembed
+from embeddings_lib.token_embedding import TokenEmbedding, next_token_losses, unembed
 
 
 class Llama(nn.Module):
@@ -97,6 +97,20 @@ class Llama(nn.Module):
     ) -> Float[Tensor, "*batch seq vocab_size"]:
         """What leaves the last block, compared with every row of the head."""
         return unembed(self.norm(x), self.head)
+
+    def losses(
+        self,
+        token_ids: Int[Tensor, "*batch seq"],
+        *,
+        positions: Int[Tensor, "*positions seq-1"] | None = None,
+        mask: Bool[Tensor, "..."] | None = None,
+    ) -> Float[Tensor, "*batch seq-1"]:
+        """How surprising each token is after those before it, in nats.
+
+        The last token is not read, so `positions` and `mask` are those of the others.
+        """
+        scores = self(token_ids[..., :-1], positions=positions, mask=mask)
+        return next_token_losses(scores, token_ids)
 
     @torch.no_grad()
     def generate(

@@ -1,15 +1,19 @@
-"""What a notebook shows: the library's source, a text cut into tokens, the one figure
-style.
+"""What a notebook shows: the library's source, a text cut into tokens, what a model
+says, the one figure style.
 """
 
 import ast
 import html
 import inspect
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import tiktoken
 import torch
+import torch.nn.functional as F
+
+from embeddings_lib.llama import Llama, left_pad
 
 # Colours of Okabe and Ito 2008, which colour-blind readers can tell apart.
 COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
@@ -129,6 +133,45 @@ def _readable(token: bytes) -> str:
         return token.decode().replace(" ", "·").replace("\n", "⏎")
     except UnicodeDecodeError:
         return "".join(f"\\x{byte:02x}" for byte in token)
+
+
+@torch.no_grad()
+def say(
+    model: Llama,
+    encoding: tiktoken.Encoding,
+    prompts: list[str],
+    new_tokens: int = 8,
+    *,
+    encode: Callable[[str], list[int]] | None = None,
+) -> list[str]:
+    """Each prompt and how the model continues it, with a line end as ⏎.
+
+    >>> from embeddings_lib import load_smollm2
+    >>> say(*load_smollm2(), ["The capital of France is"], 2)
+    ['The capital of France is … Paris.']
+
+    All prompts are read at once. `encode` makes their IDs in the place of `encoding`.
+
+    Raises ValueError where the two likeliest tokens have almost the same score: then
+    another machine, which rounds in another way, might say something else.
+    """
+    token_ids, real = left_pad(list(map(encode or encoding.encode, prompts)))
+    said = model.generate(token_ids, new_tokens, real=real)
+    real = F.pad(real, (0, new_tokens - 1), value=True)
+    x = model.hidden(
+        torch.cat([token_ids, said], dim=1)[:, :-1],
+        positions=(real.cumsum(-1) - 1).clamp(min=0),
+        mask=real[:, None],
+    )
+    first, second = model.scores(x[:, -new_tokens:]).topk(2).values.unbind(-1)
+    lead = (first - second).min().item()
+    if lead < 0.01:
+        raise ValueError(
+            "the likeliest token must lead by 0.01, so that every machine says the "
+            f"same; got a lead of {lead:.4f}"
+        )
+    texts = (text.replace("\n", "⏎") for text in encoding.decode_batch(said.tolist()))
+    return [f"{prompt} …{text}" for prompt, text in zip(prompts, texts, strict=True)]
 
 
 def use_figure_style() -> None:

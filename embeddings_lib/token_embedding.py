@@ -106,3 +106,20 @@ def unembed(
     Source: Press and Wolf 2017.
     """
     return head(x) if isinstance(head, nn.Linear) else F.linear(x, head.weight)
+
+
+def next_token_losses(
+    scores: Float[Tensor, "*batch seq-1 vocab_size"],
+    token_ids: Int[Tensor, "*batch seq"],
+) -> Float[Tensor, "*batch seq-1"]:
+    """How surprising each token is but the first, in nats, by the scores before it.
+
+    >>> scores = torch.zeros(2, 4)  # after two tokens, each of four is as likely
+    >>> next_token_losses(scores, torch.tensor([3, 0, 1])) / torch.tensor(4.0).log()
+    tensor([1., 1.])
+
+    Equation: -ln p of the token that came, with p the softmax of the scores.
+    """
+    came = token_ids[..., 1:].flatten().long()
+    losses = F.cross_entropy(scores.flatten(0, -2), came, reduction="none")
+    return losses.unflatten(0, scores.shape[:-1])

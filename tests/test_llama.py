@@ -261,6 +261,22 @@ def test_a_padded_text_teaches_as_it_would_alone(tmp_path):
         assert_close(found, alone)
 
 
+def test_its_losses_are_the_cross_entropy_of_each_next_token(tmp_path):
+    model, theirs = small(tmp_path)
+    token_ids = text(3, 9)
+    each = torch.stack([model.losses(one) for one in token_ids])
+    assert_close(model.losses(token_ids), each)
+    expected = theirs(token_ids, labels=token_ids).loss.double()
+    assert_close(each.mean(), expected, rtol=0, atol=1e-3)  # their angles are float32
+    hidden = torch.arange(8) != 2
+    assert_close(
+        model.losses(token_ids, positions=torch.arange(5, 13), mask=hidden)[:, -1],
+        -model(token_ids[:, :-1], mask=hidden)[:, -1]
+        .log_softmax(dim=-1)
+        .gather(1, token_ids[:, -1:])[:, 0],
+    )
+
+
 def test_it_learns(tmp_path):
     model, theirs = small(tmp_path)
     token_ids = text(2, 6)

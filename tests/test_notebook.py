@@ -7,11 +7,20 @@ from pathlib import Path
 import matplotlib
 import nbformat
 import pytest
+import torch
 from nbformat.v4 import new_code_cell, new_notebook
 
 import embeddings_lib
-from embeddings_lib import ModelShape, TinyLM, TokenEmbedding, notebook, train_bpe
-from embeddings_lib.notebook import show_source, show_tokens, use_figure_style
+from embeddings_lib import (
+    Llama,
+    ModelShape,
+    RotaryPositions,
+    TinyLM,
+    TokenEmbedding,
+    notebook,
+    train_bpe,
+)
+from embeddings_lib.notebook import say, show_source, show_tokens, use_figure_style
 from tests import notebooks, strict_runs
 
 
@@ -154,3 +163,38 @@ def test_the_figure_style_is_applied():
         assert (
             matplotlib.rcParams["axes.prop_cycle"].by_key()["color"] == notebook.COLOURS
         )
+
+
+@pytest.fixture
+def speaker():
+    """A model of bytes, and its encoding."""
+    torch.manual_seed(0)
+    sizes = {"vocab_size": 256, "embed_dim": 16, "layers": 2, "heads": 2}
+    shape = ModelShape(**sizes, gated=True, biases="none")
+    return Llama(shape, RotaryPositions(head_dim=8)), train_bpe("", vocab_size=256)
+
+
+def test_each_prompt_is_continued_as_if_it_were_alone(speaker):
+    model, encoding = speaker
+    with torch.no_grad():
+        model.token_table.weight.mul_(100)  # so that no race is close
+    model.head = torch.nn.Linear(16, 256, bias=False)
+    prompts = ["A cat", "Two cats and a rat"]
+    for prompt, said in zip(prompts, say(model, encoding, prompts, 4), strict=True):
+        tokens = model.generate(torch.tensor(encoding.encode(prompt)), 4).tolist()
+        assert said == f"{prompt} …{encoding.decode(tokens)}".replace("\n", "⏎")
+
+
+def test_a_prompt_may_come_with_ids_of_another_list(speaker):
+    model, encoding = speaker
+    (said,) = say(model, encoding, ["A"], 1, encode=lambda prompt: [66])
+    assert said.startswith("A …")
+    assert said.removeprefix("A …") == say(model, encoding, ["B"], 1)[0][3:]
+
+
+def test_a_close_race_is_refused_as_machines_might_disagree(speaker):
+    model, encoding = speaker
+    with torch.no_grad():
+        model.token_table.weight.zero_()
+    with pytest.raises(ValueError, match=r"got a lead of 0\.0000"):
+        say(model, encoding, ["A cat"])
