@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from embeddings_lib.experiments.schemes import SCHEMES, VARIANTS, model_with
-from embeddings_lib.experiments.texts import MarkovText, repeated_blocks
+from embeddings_lib.experiments.texts import MarkovText, repeated_blocks, with_keys
 from embeddings_lib.training import train
-from tests.benchmarks import lengths
+from tests.benchmarks import lengths, turns
 
 sizes = {"vocab_size": 12, "length": 16}
 every_scheme = pytest.mark.parametrize("scheme", SCHEMES + VARIANTS)
@@ -147,6 +147,20 @@ def test_a_block_has_no_letter_twice_and_comes_again(blocks, seq):
         assert torch.equal(row[block:], row[: max(seq - block, 0)])
 
 
+@given(st.integers(4, 30), st.booleans(), st.integers(0, 99))
+def test_a_key_is_asked_for_once_after_it_was_hidden(seq, far, seed):
+    text = torch.randint(5, (6, seq), generator=generator(seed))
+    ids = with_keys(text, generator(seed), letters=5, keys=3, far=far)
+    assert (ids != text).sum(dim=1).tolist() == [3] * 6
+    for row in ids:
+        [asked] = (row == 8).nonzero().flatten().tolist()
+        (hidden,) = ((row >= 5) & (row < 8)).nonzero().flatten()[:-1].tolist()
+        assert hidden + 1 < asked
+        assert row[asked + 1] == row[hidden]
+        if far:
+            assert (hidden, asked) == (0, seq - 2)
+
+
 def test_the_stored_run_is_complete_and_has_the_settings_of_its_script():
     stored = json.loads(lengths.RESULTS.read_text("utf-8"))
     assert stored["settings"] == lengths.SETTINGS
@@ -155,6 +169,15 @@ def test_the_stored_run_is_complete_and_has_the_settings_of_its_script():
     assert done == list(
         itertools.product(("markov", "copying"), SCHEMES + VARIANTS, seeds)
     )
+
+
+def test_the_further_runs_are_those_of_their_script():
+    stored = json.loads(turns.RESULTS.read_text("utf-8"))
+    for part, names in (("rotations", turns.ROTATIONS), ("keys", turns.SCHEMES)):
+        done = [(row["seed"], row["scheme"]) for row in stored[part]["rows"]]
+        planned = list(itertools.product(lengths.SETTINGS["seeds"], names))
+        assert done == planned[: len(done)]
+        assert len(done) >= len(names)
 
 
 def test_a_text_has_twelve_letters_unless_told_and_no_other():

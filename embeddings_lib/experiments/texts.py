@@ -1,6 +1,4 @@
-"""Two kinds of text, made so that we know what a model needs to predict them
-(chapter 13).
-"""
+"""Texts, made so that we know what a model needs to predict them (chapter 13)."""
 
 import torch
 from jaxtyping import Float, Int
@@ -62,3 +60,35 @@ def repeated_blocks(
     """
     order = torch.rand(len(blocks), letters, generator=generator).argsort(dim=1)
     return order.gather(1, torch.arange(seq) % blocks[:, None])
+
+
+def with_keys(
+    ids: Int[Tensor, "texts seq"],
+    generator: torch.Generator,
+    *,
+    letters: int,
+    keys: int = 8,
+    far: bool = False,
+) -> Int[Tensor, "texts seq"]:
+    """The texts with a key in each, and somewhere later a question and the key again.
+
+    >>> text = torch.zeros(2, 7).long()
+    >>> with_keys(text, torch.Generator().manual_seed(1), letters=1, keys=3, far=True)
+    tensor([[2, 0, 0, 0, 0, 4, 2],
+            [3, 0, 0, 0, 0, 4, 3]])
+
+    A key is an ID from `letters` on, the question is the ID `letters + keys`. With
+    `far` the key comes first and the question is as late as it can be; otherwise both
+    places are drawn. To answer, a model must have the key in sight.
+    """
+    texts, seq = ids.shape
+    key = letters + torch.randint(keys, (texts,), generator=generator)
+    places = torch.rand(texts, seq - 2, generator=generator).argsort(dim=1)[:, :2]
+    hidden, asked = places.sort(dim=1).values.T
+    if far:
+        hidden, asked = torch.zeros_like(hidden), torch.full_like(asked, seq - 3)
+    ids, row = ids.clone(), torch.arange(texts)
+    ids[row, hidden] = key
+    ids[row, asked + 1] = letters + keys
+    ids[row, asked + 2] = key
+    return ids

@@ -40,28 +40,25 @@ def generator(seed):
     return torch.Generator().manual_seed(seed)
 
 
-def trained(scheme, task, seed):
-    """A model, trained on texts of LENGTH letters and the one that follows."""
-    task = SETTINGS[task] | {"draws": generator(1000 + seed)}
+def model_for(scheme, task, seed):
     sizes = {name: SETTINGS[name] for name in ("embed_dim", "heads")}
-    model = model_with(
-        scheme, vocab_size=task["letters"], length=LENGTH, seed=seed, **sizes
-    )
+    letters = SETTINGS[task]["letters"]
+    return model_with(scheme, vocab_size=letters, length=LENGTH, seed=seed, **sizes)
+
+
+def learn(model, task, seed):
+    """Train on texts of LENGTH letters and the one that follows."""
+    task = SETTINGS[task] | {"draws": generator(1000 + seed)}
     train(model, (batch(task) for _ in range(task["steps"])), lr=SETTINGS["lr"])
-    return model
 
 
-def batch(task):
+def batch(task, length=LENGTH, texts=SETTINGS["batch"]):
     if "shortest" not in task:
-        return MARKOV.sample(SETTINGS["batch"], LENGTH + 1, task["draws"])
-    blocks = torch.randint(
-        task["shortest"],
-        LENGTH // 2 + 1,
-        (SETTINGS["batch"],),
-        generator=task["draws"],
-    )
+        return MARKOV.sample(texts, length + 1, task["draws"])
+    sizes = (task["shortest"], length // 2 + 1)
+    blocks = torch.randint(*sizes, (texts,), generator=task["draws"])
     return repeated_blocks(
-        blocks, LENGTH + 1, letters=task["letters"], generator=task["draws"]
+        blocks, length + 1, letters=task["letters"], generator=task["draws"]
     )
 
 
@@ -77,21 +74,25 @@ def scores(model, task, reach):
         losses = model.losses(ids)[:, 1:] - MARKOV.losses(ids)
         losses = torch.cat([losses[:, :1], losses], dim=1)  # position 0 is a guess
         return {"by_position": binned(losses)}
-    letters = SETTINGS["copying"]["letters"]
-
-    def losses_of(block, seq):
-        blocks = torch.full((HELD_OUT,), block)
-        ids = repeated_blocks(blocks, seq, letters=letters, generator=generator(99))
-        return model.losses(ids)
-
-    far = {
-        block: losses_of(block, 2 * block)[:, block:].mean().item()
-        for block in range(LENGTH // 4, seq // 2 + 1, LENGTH // 4)
-    }
+    sizes = range(LENGTH // 4, seq // 2 + 1, LENGTH // 4)
     return {
-        "by_position": binned(losses_of(LENGTH // 2, seq + 1)),
-        "by_block": {block: round(loss, 4) for block, loss in far.items()},
+        "by_position": binned(copying(model, LENGTH // 2, seq + 1)),
+        "by_block": {block: second_time(model, block) for block in sizes},
     }
+
+
+@torch.no_grad()
+def copying(model, block, seq):
+    """The losses of texts that repeat blocks of one size."""
+    blocks = torch.full((HELD_OUT,), block)
+    letters = SETTINGS["copying"]["letters"]
+    ids = repeated_blocks(blocks, seq, letters=letters, generator=generator(99))
+    return model.losses(ids)
+
+
+def second_time(model, block):
+    """The mean loss over the second time that a block is written."""
+    return round(copying(model, block, 2 * block)[:, block:].mean().item(), 4)
 
 
 def binned(losses):
@@ -112,7 +113,8 @@ def main():
         if which in done:
             continue
         task, scheme, seed = which
-        model = trained(scheme, task, seed)
+        model = model_for(scheme, task, seed)
+        learn(model, task, seed)
         found = scores(model, task, reach=1 if scheme == "learned" else REACH)
         result["runs"].append({"task": task, "scheme": scheme, "seed": seed, **found})
         goals.keep(RESULTS, result)
