@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import platform
 import re
 import shutil
 import socket
@@ -15,12 +16,14 @@ import pytest
 from dask.distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from chapters.assignments.grader import report, sandbox
+from chapters.assignments.grader import refused, report, sandbox
 from chapters.assignments.grader.grade import Batch
 from chapters.assignments.grader.masters import FOLDER, Master, released
 from chapters.assignments.grader.sandbox import Limits, Refused
 from tests.notebooks import ROOT
 
+# The number of clone on this machine, for code that asks the kernel itself.
+CLONE = dict(zip(refused.MACHINES, refused.CLONE, strict=True)).get(platform.machine())
 SEED = "only the instructor knows"
 # On the clock there is half a minute, for a machine that is slow or busy.
 QUICK = Limits(cell=1.0, check=2.0, wall=30.0, sandboxes=3)
@@ -46,6 +49,38 @@ FUNCTIONS = {
     "fills_shared_memory": (
         "open('/dev/shm/a', 'wb').write(bytes(9 << 20)); return 2 * n",
         "raised OSError",
+    ),
+    "takes_memory_of_system_v": (
+        "import ctypes\nreturn n + n * (ctypes.CDLL(None).shmget(0, 9, 0o1600) >= 0)",
+        "got  1",
+    ),
+    "makes_a_name_space": (
+        "import ctypes\nreturn n + n * (ctypes.CDLL(None).unshare(1 << 28) == 0)",
+        "got  1",
+    ),
+    "clones_into_a_name_space": (
+        "import ctypes\nflags = ctypes.c_ulong(1 << 28 | 17)\n"
+        f"child = ctypes.CDLL(None).syscall({CLONE}, flags, 0, 0, 0, 0)\n"
+        "return n + n * (child >= 0)",
+        "got  1",
+    ),
+    "makes_a_file_without_a_name": (
+        "import os; os.memfd_create('a'); return 2 * n",
+        "raised PermissionError",
+    ),
+    "answers_an_empty_shape": (
+        "import torch; return torch.empty(30_000_000, 0)",
+        "returned what no check reads",
+    ),
+    "forges_a_length": (
+        "import os\nfor fd in range(3, 64):\n"
+        '  try: os.write(fd, b\'{"answer": {"bytes": 1000000000}}\\n\')\n'
+        "  except OSError: pass\nreturn 2 * n",
+        "returned what no check reads",
+    ),
+    "answers_keys_that_collide": (
+        "return {key * (2**61 - 1): 0 for key in range(50_000)}",
+        "returned what no check reads",
     ),
     "answers_too_much": ("return 'x' * (3 << 20)", "answered too much"),
     "answers_a_nested_list": (
@@ -173,6 +208,13 @@ def broken_cells(master):
         notebook.cells.insert(1, new_code_cell(source))
         notebook.cells.insert(2, new_code_cell("1\ndef first(n) return n"))
         yield student, notebook
+    notebook = handed_in(master, first="return n + n", second="return n + n")
+    again = (
+        "import os, time\nwhile True:\n  for fd in range(3, 64):\n"
+        "    try: os.write(fd, b'{\"cell\": 1}\\n')\n    except OSError: pass\n"
+    )
+    notebook.cells.insert(1, new_code_cell(again))
+    yield "sends its own number", notebook
 
 
 def unusual(master):
@@ -195,6 +237,16 @@ def unusual(master):
     )
     notebook.metadata = {"kernelspec": {"name": "ir", "display_name": "R"}}
     yield "renamed cells and another kernel", notebook
+    notebook = handed_in(master, **right)
+    notebook.cells.insert(1, new_code_cell(f"pasted = '{'x' * (3 << 20)}'"))
+    for each in notebook.cells:
+        each.metadata["nbgrader"] = {"grade_id": [1]} | each.metadata.get(
+            "nbgrader", {}
+        )
+    yield "pasted data", notebook
+    keeps = "open('/tmp/calls', 'a').write('x')\nreturn n + n"
+    counts = "import os\nreturn -os.path.getsize('/tmp/calls')"
+    yield "keeps inputs", handed_in(master, first=keeps, second=counts)
     notebook = handed_in(master, first="return n + n", second="return 4")
     notebook.cells[-1].source = "<script>alert(1)</script> my words"
     yield "half right", notebook
@@ -210,6 +262,8 @@ def unreadable(master):
     yield "a list", "[1, 2]"
     yield "old format", '{"nbformat": 3, "worksheets": []}'
     yield "cells of numbers", '{"cells": [1, 2]}'
+    cells = [new_code_cell("1")] * 1001
+    yield "many cells", nbformat.writes(new_notebook(cells=cells))
 
 
 @pytest.fixture(scope="module")
@@ -315,7 +369,12 @@ def test_a_broken_cell_is_named_and_the_others_are_graded(batch, student):
 
 @pytest.mark.parametrize(
     "student",
-    ["deleted checks", "edited checks", "renamed cells and another kernel"],
+    [
+        "deleted checks",
+        "edited checks",
+        "renamed cells and another kernel",
+        "pasted data",
+    ],
 )
 def test_a_right_answer_in_an_unusual_notebook_earns_all(batch, student):
     assert result_of(batch, student)["notes"] == []
@@ -325,6 +384,16 @@ def test_a_right_answer_in_an_unusual_notebook_earns_all(batch, student):
 def test_patching_the_machinery_earns_no_more_than_the_answers_that_are_right(batch):
     """The patched encoder answers 2 to every call, which is right for size 1 only."""
     assert points(batch, "patches") == {"first": 0, "second": 0}
+
+
+def test_a_cell_that_answers_for_itself_gains_neither_time_nor_points(batch):
+    assert points(batch, "sends its own number") == {"first": 0, "second": 0}
+
+
+def test_what_is_kept_of_a_hidden_input_comes_too_late_for_a_counter_example(batch):
+    """Two calls of the public check of `first`; its hidden one has not called yet."""
+    (check, _) = result_of(batch, "keeps inputs")["questions"]["second"]["checks"]
+    assert check["failure"] == "second(1)\ngot  -2\nwant 2"
 
 
 def test_half_right_earns_half(batch):
@@ -343,6 +412,7 @@ FILES = {
     "a list": "not a notebook",
     "old format": "not a notebook",
     "cells of numbers": "not a notebook",
+    "many cells": "there are more than 1000 cells of code",
 }
 
 
@@ -358,7 +428,7 @@ def test_a_second_run_grades_nothing_and_another_seed_grades_again(batch, monkey
     before = result_of(batch, "half right")
     runs = []
     monkeypatch.setattr(
-        "chapters.assignments.grader.grade.grade",
+        "chapters.assignments.grader.grade.judged",
         lambda *given: runs.append(given) or {"notes": [], "questions": {}},
     )
     assert graded.grade(masters["trial"], "half right") == before
@@ -380,18 +450,49 @@ def test_a_regrade_is_identical(batch, tmp_path):
         assert kept.read_bytes() == graded.kept(masters["trial"], student).read_bytes()
 
 
-def test_a_failing_grader_loses_no_batch(batch, tmp_path, monkeypatch):
-    graded, masters = batch
+def graded_alone(tmp_path, master, limits, first_cell="", **functions):
+    """The result of one hand-in of this master."""
+    nbformat.write(master, tmp_path / "trial.ipynb")
+    master = Master(tmp_path / "trial.ipynb")
+    folder = tmp_path / "submissions" / "ada"
+    folder.mkdir(parents=True)
+    notebook = handed_in(master, **functions)
+    notebook.cells.insert(0, new_code_cell(first_cell))
+    nbformat.write(notebook, folder / "trial.ipynb")
+    batch = Batch(folder.parent, tmp_path / "grades", SEED, limits)
+    return batch.grade(master, "ada")
 
-    def fails(*_):
-        raise ZeroDivisionError
 
-    monkeypatch.setattr("chapters.assignments.grader.grade.grade", fails)
-    again = dataclasses.replace(graded, place=tmp_path)
-    result = again.grade(masters["trial"], "half right")
-    assert result["notes"] == [
-        "the grader failed here, with ZeroDivisionError: grade by hand"
-    ]
+def test_a_hand_in_that_only_sleeps_ends_when_its_time_is_over(tmp_path):
+    sleeps = "import time\ntime.sleep(600)"
+    limits = dataclasses.replace(QUICK, total=1.0)
+    result = graded_alone(tmp_path, master_of("first"), limits, sleeps)
+    for check in result["questions"]["first"]["checks"]:
+        assert check["failure"] == "the notebook took more than 1 seconds in all"
+
+
+def test_an_answer_that_no_check_can_hold_costs_that_check_alone(tmp_path):
+    """Its check asks for more memory than the process that judges may have."""
+    master = master_of("first", "second")
+    master.cells[2].source = master.cells[2].source.replace(
+        "expect(first(size)", "expect(len(bytes((first(size) << 40)))"
+    )
+    right = {"first": "return n + n", "second": "return n + n"}
+    questions = graded_alone(tmp_path, master, QUICK, **right)["questions"]
+    assert report.earned(questions["first"]) == 0
+    assert report.earned(questions["second"]) == 2
+
+
+def test_a_judge_that_cannot_end_is_ended_and_named(tmp_path):
+    master = master_of("first")
+    endless = master.cells[2].source.replace(
+        "    expect(",
+        "    first(size)\n    while True:\n        size += 1\n    expect(",
+    )
+    master.cells[2].source = endless
+    limits = dataclasses.replace(QUICK, judging=1)
+    result = graded_alone(tmp_path, master, limits, first="return n + n")
+    assert result["notes"] == ["the grader was ended here, by SIGXCPU: grade by hand"]
     assert "key" not in result
 
 

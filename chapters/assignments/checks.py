@@ -9,6 +9,8 @@ import torch
 
 DTYPES = ["float64", "float32", "bfloat16", "float16"]
 DTYPES += ["int64", "int32", "int16", "int8", "uint8", "bool"]
+LARGEST = 1 << 20  # rows, columns and so on of a tensor, where one may be 0
+MOST_KEYS = 1000
 
 
 class Wrong(Exception):
@@ -59,12 +61,19 @@ def decode(value):
     if not isinstance(value, dict):
         return value
     if "dict" in value:
+        # Keys can be made so that each is compared with all that came before it.
+        if len(value["dict"]) > MOST_KEYS:
+            raise ValueError("too many keys")
         return {decode(key): decode(each) for key, each in value["dict"]}
     if "bytes" in value:
-        return bytes(value["bytes"])
+        return bytes(iter(value["bytes"]))  # a number would mean so many zeros
     numbers, shape, dtype = (value[key] for key in ("tensor", "shape", "dtype"))
+    # A shape with a 0 holds no numbers, however long it says that it is.
+    size = math.prod(max(1, each) for each in shape)
     if dtype not in DTYPES or len(shape) > 8 or min(shape, default=0) < 0:
         raise ValueError("not a tensor")
+    if size > LARGEST:
+        raise ValueError("too large")
     return torch.tensor(numbers, dtype=getattr(torch, dtype)).reshape(shape)
 
 

@@ -7,23 +7,20 @@ import dataclasses
 import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from functools import cached_property
 from pathlib import Path
 
 from tqdm import tqdm
 
 from .files import replacing
-from .masters import MACHINERY, PUBLIC_SEED, Master, mark
-from .sandbox import Limits, Refused
-from .session import Session
+from .judge import Lost, Unreadable, judged, nothing
+from .masters import MACHINERY, Master
+from .sandbox import Limits, Sandbox
 
 LARGEST = 64 << 20  # bytes of a notebook
 OWN_CODE = "".join(
     path.read_text("utf-8") for path in sorted(Path(__file__).parent.glob("*.py"))
 )
-
-
-class Unreadable(Exception):
-    """There is no notebook to grade; the message says why."""
 
 
 def find(folder: Path, assignment: str) -> Path:
@@ -50,110 +47,6 @@ def read(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def cells_of(text: bytes) -> list[dict]:
-    """The cells of a notebook as type, source and grade_id. Outputs do not count."""
-    if not text.strip():
-        raise Unreadable("the file is empty")
-
-    def cell(raw: dict) -> dict:
-        source, marks = raw["source"], raw.get("metadata", {}).get("nbgrader", {})
-        source = source if isinstance(source, str) else "".join(source)
-        source.encode()  # fails on half a character, which no text holds
-        return {
-            "type": raw["cell_type"],
-            "source": source,
-            "name": marks.get("grade_id"),
-        }
-
-    try:
-        return [cell(raw) for raw in json.loads(text)["cells"]]
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise Unreadable("the file is not a notebook of format 4") from None
-
-
-def grade(
-    master: Master, text: bytes, seed: str, limits: Limits, sandboxed: bool
-) -> dict:
-    """What a notebook earned, question by question, and what there is to say."""
-    cells = cells_of(text)
-    original = {mark(cell).get("grade_id"): cell for cell in master.cells}
-    not_theirs = {
-        name for name, cell in original.items() if name and mark(cell).get("locked")
-    }
-    code = [cell for cell in cells if cell["type"] == "code"]
-    theirs = [
-        [number, cell["source"]]
-        for number, cell in enumerate(code, start=1)
-        if cell["name"] not in not_theirs
-    ]
-    with Session(master, theirs, limits, sandboxed) as session:
-        questions = {
-            question.name: {
-                "of": question.points,
-                "stretch": question.stretch,
-                "words": words(cells, question.name) if question.by_hand else None,
-                "checks": [
-                    {
-                        "title": check.title,
-                        "points": check.points,
-                        "hidden": check in question.hidden,
-                        "failure": session.failure(
-                            check, seed if check in question.hidden else PUBLIC_SEED
-                        ),
-                    }
-                    for check in question.public + question.hidden
-                ],
-            }
-            for question in master.questions
-        }
-        stopped = sorted(session.stopped.items())
-    notes = [f"code cell {number} {why}" for number, why in stopped]
-    return {"notes": notes, "questions": questions}
-
-
-def words(cells: list[dict], name: str) -> str:
-    """A student's answer to a free question."""
-    return "\n\n".join(cell["source"] for cell in cells if cell["name"] == name)
-
-
-def nothing(master: Master, why: str) -> dict:
-    """The result where there is no notebook to run."""
-    questions = {
-        question.name: {
-            "of": question.points,
-            "stretch": question.stretch,
-            "words": "" if question.by_hand else None,
-            "checks": [],
-        }
-        for question in master.questions
-    }
-    return {"notes": [why], "questions": questions, "unread": True}
-
-
-def grade_folder(
-    master: Master,
-    folder: Path,
-    kept: Path,
-    seed: str,
-    limits: Limits,
-    sandboxed: bool,
-) -> dict:
-    """Grade one student's notebook, unless `kept` has the result of the same one."""
-    try:
-        text = read(find(folder, master.name))
-    except Unreadable as why:
-        return save(kept, nothing(master, str(why)))
-    told = [text, master.source, MACHINERY, OWN_CODE, seed, limits, sandboxed]
-    key = hashlib.sha256(repr(told).encode()).hexdigest()
-    if kept.exists() and (old := json.loads(kept.read_text("utf-8"))).get("key") == key:
-        return old
-    try:
-        result = grade(master, text, seed, limits, sandboxed)
-    except Unreadable as why:
-        result = nothing(master, str(why))
-    return save(kept, {"key": key, **result})
-
-
 def save(path: Path, result: dict) -> dict:
     with replacing(path) as new:
         new.write_text(json.dumps(result, indent=1, ensure_ascii=False), "utf-8")
@@ -170,6 +63,11 @@ class Batch:
     limits: Limits = dataclasses.field(default_factory=Limits)
     sandboxed: bool = True
 
+    @cached_property
+    def sandbox(self) -> Sandbox:
+        """Tried once, so that a system without one is not a student's fault."""
+        return Sandbox.tried(self.limits, self.sandboxed)
+
     def students(self) -> list[str]:
         return sorted(path.name for path in self.submissions.iterdir() if path.is_dir())
 
@@ -184,19 +82,27 @@ class Batch:
 
     def grade(self, master: Master, student: str) -> dict:
         """One submission, alone: the same call again changes nothing."""
-        folder, kept = self.submissions / student, self.kept(master, student)
+        kept = self.kept(master, student)
         try:
-            return grade_folder(
-                master, folder, kept, self.seed, self.limits, self.sandboxed
-            )
-        except Refused:
-            raise
-        except Exception as error:
-            why = f"the grader failed here, with {type(error).__name__}: grade by hand"
-            return save(kept, nothing(master, why))
+            text = read(find(self.submissions / student, master.name))
+        except (Unreadable, OSError) as why:
+            return save(kept, nothing(master, str(why)))
+        told = [text, master.source, MACHINERY, OWN_CODE, self.seed]
+        told += [self.limits, self.sandboxed]
+        key = hashlib.sha256(repr(told).encode()).hexdigest()
+        if kept.exists():
+            old = json.loads(kept.read_text("utf-8"))
+            if old.get("key") == key:
+                return old
+        try:
+            result = judged(master, text, self.seed, self.sandbox)
+        except Lost as why:  # without the key, so that the next run tries again
+            return save(kept, nothing(master, f"{why}: grade by hand"))
+        return save(kept, {"key": key, **result})
 
     def grade_all(self, masters: list[Master], students: list[str], jobs: int) -> None:
         """Each submission in a thread that waits for a sandbox of its own."""
+        self.sandbox  # noqa: B018 - refused here, before any thread begins
         with ThreadPoolExecutor(jobs) as pool:
             waiting = [
                 pool.submit(self.grade, master, student)

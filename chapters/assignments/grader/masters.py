@@ -69,9 +69,12 @@ class Master:
     """One assignment. Its questions hold its own code, never a student's."""
 
     def __init__(self, path: Path):
-        self.name = path.stem
+        self.path, self.name = path, path.stem
         self.source = path.read_text("utf-8")
         self.notebook = nbformat.reads(self.source, as_version=4)
+
+    def __reduce__(self):
+        return Master, (self.path,)  # its checks are functions that no pickle holds
 
     @property
     def title(self) -> str:

@@ -2,11 +2,12 @@
 
 import builtins
 import contextlib
+import math
 import time
 
 from .. import checks
 from .masters import MACHINERY, Master
-from .sandbox import Broken, Limits, Refused, Worker
+from .sandbox import Broken, Sandbox, Worker
 
 GRACE = 5.0  # seconds
 
@@ -29,10 +30,11 @@ class Session:
     cells did not run to their end, and why.
     """
 
-    def __init__(self, master: Master, cells: list, limits: Limits, sandboxed: bool):
-        self.master, self.limits, self.sandboxed = master, limits, sandboxed
+    def __init__(self, master: Master, cells: list, sandbox: Sandbox):
+        self.master, self.sandbox, self.limits = master, sandbox, sandbox.limits
         self.cells, self.stopped, self.skipped = cells, {}, set()
         self.worker, self.started = None, 0
+        self.end = math.inf  # of all their time; set when the first sandbox has started
 
     def __enter__(self):
         return self
@@ -45,11 +47,22 @@ class Session:
             self.worker.close()
         self.worker = None
 
+    def until(self, seconds: float) -> float:
+        """When something that may take so long is over, on the clock."""
+        return min(time.monotonic() + seconds, self.end)
+
+    def left(self, deadline: float) -> float:
+        return max(0.0, deadline - time.monotonic())
+
     def ready(self) -> Worker | None:
         """A worker that has run the cells, if the student's code leaves us one."""
-        while not self.worker and self.started < self.limits.sandboxes:
+        while (
+            not self.worker
+            and self.started < self.limits.sandboxes
+            and time.monotonic() < self.end
+        ):
             self.started += 1
-            self.worker = Worker(self.limits, self.sandboxed)
+            self.worker = Worker(self.sandbox)
             try:
                 self.run_cells()
             except Broken:
@@ -60,27 +73,22 @@ class Session:
         """All of them but those that ended an earlier worker."""
         cells = [cell for cell in self.cells if cell[0] not in self.skipped]
         task = {"checks": MACHINERY, "given": self.master.given, "cells": cells}
-        running = None
-        try:
-            reply = self.worker.ask(task, self.limits.start)
-        except Broken:
-            # No cell has run yet: this is not the student's fault.
-            raise Refused(f"the sandbox does not start: {self.worker.said()}") from None
-        while "ready" not in reply:
-            if self.sandboxed and running is None and "open" in reply:
-                raise Refused("the sandbox does not hold: " + "; ".join(reply["open"]))
-            if reply.get("cell") not in [number for number, _ in cells]:
-                raise Broken("sent no reply")
-            running = reply["cell"]
-            if "error" in reply:
-                self.stopped[running] = self.why(reply)
+        self.worker.start(task, self.left(self.until(self.limits.start)))
+        self.end = min(self.end, time.monotonic() + self.limits.total)
+        wall = self.limits.cell * self.limits.wall
+        for number, _ in cells:
             try:
-                wall = self.limits.cell * self.limits.wall
-                reply = self.worker.receive(time.monotonic() + wall)
+                reply = self.worker.receive(self.until(wall))
+                if reply.get("cell") != number:
+                    raise Broken("sent no reply")
             except Broken:
-                self.stopped[running] = "ended the program, or ran without an end"
-                self.skipped.add(running)
+                self.stopped[number] = "ended the program, or ran without an end"
+                self.skipped.add(number)
                 raise
+            if "error" in reply:
+                self.stopped[number] = self.why(reply)
+        if "ready" not in self.worker.receive(self.until(wall)):
+            raise Broken("sent no reply")
 
     def why(self, reply: dict) -> str:
         if reply["error"] == "OutOfTime":
@@ -93,14 +101,16 @@ class Session:
         """What the student is told if the check fails; None if it holds."""
         worker, alive = self.ready(), True
         if worker is None:
-            return "the notebook ended the program too often to go on"
+            if time.monotonic() < self.end:
+                return "the notebook ended the program too often to go on"
+            return f"the notebook took more than {self.limits.total:g} seconds in all"
         # The worker keeps to its own limit; this one is for a worker that does not.
-        deadline = time.monotonic() + self.limits.check * self.limits.wall + GRACE
+        deadline = self.until(self.limits.check * self.limits.wall + GRACE)
 
         def ask(request: dict) -> dict:
             nonlocal alive
             try:
-                reply = worker.ask(request, max(0.0, deadline - time.monotonic()))
+                reply = worker.ask(request, self.left(deadline))
             except Broken:
                 alive = False
                 self.close()
