@@ -24,7 +24,8 @@ class Unwritten(Wrong):
 class Draw(random.Random):
     """Random inputs: one seed, check and size give the same on every machine."""
 
-    seed_of_course = "public"
+    public = "public"  # what everyone may see is drawn from this seed
+    seed_of_course = public
 
     def integers(self, low: int, high: int, *shape: int) -> torch.Tensor:
         """Whole numbers from `low` to `high - 1`, of type int64."""
@@ -201,18 +202,26 @@ def check(points: float, sizes=(1,)):
     """Try the decorated property at once, and print what came out."""
 
     def decorate(holds):
-        this = Check(holds, points, tuple(sizes))
-        failure = this.failure(Draw.seed_of_course, call_here(holds.__globals__))
+        this, seed = Check(holds, points, tuple(sizes)), Draw.seed_of_course
+        failure = this.failure(seed, call_here(holds.__globals__))
         if failure is None:
             this.earned = points
             print(f"right: {this.title} ({points:g} point{'s' * (points != 1)})")
-        else:
+        elif seed == Draw.public:
             print(f"not yet: {this.title}\n    " + failure.replace("\n", "\n    "))
+        else:  # its inputs are the instructor's
+            print(f"not yet: {this.title}")
         return this
 
     return decorate
 
 
-def score(*checks: Check) -> float:
-    """The points of these checks: nbgrader takes a cell's last value as its grade."""
-    return sum(check.earned for check in checks)
+def score(*checks: Check, of: float | None = None) -> float:
+    """The points of these checks, or those `of` the whole question if all hold.
+
+    nbgrader takes the last value of a cell as its grade.
+    """
+    earned = sum(check.earned for check in checks)
+    if of is not None and earned == sum(check.points for check in checks):
+        return of
+    return earned

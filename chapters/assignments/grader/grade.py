@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from .course import derived
 from .files import replacing
 from .judge import Lost, Unreadable, judged, nothing
 from .masters import MACHINERY, Master
@@ -23,22 +24,17 @@ OWN_CODE = "".join(
 )
 
 
-def find(folder: Path, assignment: str) -> Path:
-    """A student's notebook: named as it was released, or with something around it."""
-    every = [
+def find(folder: Path, assignment: str) -> list[Path]:
+    """A student's notebooks named as it was released, or with something around it."""
+    return [
         path
         for path in sorted(folder.rglob("*.ipynb"))
         if assignment in path.stem
         and path.is_file()
         and path.resolve().is_relative_to(folder.resolve())
-        and ".ipynb_checkpoints" not in path.parts
+        and not path.name.startswith("._")
+        and not {".ipynb_checkpoints", "__MACOSX"} & set(path.parts)
     ]
-    found = [path for path in every if path.stem == assignment] or every
-    if not found:
-        raise Unreadable("no notebook of this name was handed in")
-    if len(found) > 1:
-        raise Unreadable("more than one notebook of this name was handed in")
-    return found[0]
 
 
 def read(path: Path) -> bytes:
@@ -69,12 +65,23 @@ class Batch:
         return Sandbox.tried(self.limits, self.sandboxed)
 
     def students(self) -> list[str]:
-        return sorted(path.name for path in self.submissions.iterdir() if path.is_dir())
+        """The names of the folders, without what a computer adds by itself."""
+        found = [
+            path.name
+            for path in sorted(self.submissions.iterdir())
+            if path.is_dir() and not path.name.startswith((".", "__MACOSX"))
+        ]
+        for name in found:
+            if not name.isprintable():  # half a character, or the end of a line
+                raise OSError(f"rename the folder {name!r}: no table can hold its name")
+        return found
 
     def handed_in(self, master: Master) -> bool:
         """Whether anyone handed in something of this name."""
         return any(
-            master.name in path.stem for path in self.submissions.rglob("*.ipynb")
+            master.name in path.stem
+            for student in self.students()
+            for path in (self.submissions / student).rglob("*.ipynb")
         )
 
     def kept(self, master: Master, student: str) -> Path:
@@ -84,21 +91,25 @@ class Batch:
         """One submission, alone: the same call again changes nothing."""
         kept = self.kept(master, student)
         try:
-            text = read(find(self.submissions / student, master.name))
+            texts = [
+                read(path) for path in find(self.submissions / student, master.name)
+            ]
+            if not texts:
+                raise Unreadable("no notebook of this name was handed in")
+            seed = derived(self.seed, master.name)
+            told = [texts, master.source, MACHINERY, OWN_CODE, seed]
+            told += [self.limits, self.sandboxed]
+            key = hashlib.sha256(repr(told).encode()).hexdigest()
+            if kept.exists():
+                old = json.loads(kept.read_text("utf-8"))
+                if old.get("key") == key:
+                    return old
+            result = {"key": key, **judged(master, texts, seed, self.sandbox)}
         except (Unreadable, OSError) as why:
-            return save(kept, nothing(master, str(why)))
-        told = [text, master.source, MACHINERY, OWN_CODE, self.seed]
-        told += [self.limits, self.sandboxed]
-        key = hashlib.sha256(repr(told).encode()).hexdigest()
-        if kept.exists():
-            old = json.loads(kept.read_text("utf-8"))
-            if old.get("key") == key:
-                return old
-        try:
-            result = judged(master, text, self.seed, self.sandbox)
-        except Lost as why:  # without the key, so that the next run tries again
-            return save(kept, nothing(master, f"{why}: grade by hand"))
-        return save(kept, {"key": key, **result})
+            result = nothing(master, str(why))
+        except Lost as why:  # without a key, so that the next run tries again
+            result = {**nothing(master, f"{why}: grade by hand"), "lost": True}
+        return save(kept, result)
 
     def grade_all(self, masters: list[Master], students: list[str], jobs: int) -> None:
         """Each submission in a thread that waits for a sandbox of its own."""

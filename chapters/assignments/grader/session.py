@@ -18,21 +18,34 @@ BUILTIN_ERRORS = {
 }
 
 
-def known(error) -> str:
-    """The name of an error, if it is one of Python's own: students may name others."""
-    return error if error in BUILTIN_ERRORS else "an error"
+def line(text) -> str:
+    """A student's words, on one line of some length."""
+    text = "".join(sign if sign.isprintable() else " " for sign in str(text)[:200])
+    return text.strip()
+
+
+def described(reply: dict) -> str:
+    """An error by its name, if it is one of Python's own: students may name others.
+
+    Then its message, and the line of the student's cell that it came from.
+    """
+    error = reply["error"]
+    name = error if isinstance(error, str) and error in BUILTIN_ERRORS else "an error"
+    message, number = line(reply.get("message") or ""), reply.get("line")
+    place = f" (line {number} of its cell)" if type(number) is int else ""
+    return f"{name}{': ' * bool(message)}{message}{place}"
 
 
 class Session:
     """Code cells, as [number, source], and the worker that runs them.
 
-    The worker is started anew where the student's code ended it. `stopped` says which
-    cells did not run to their end, and why.
+    The worker is started anew where the student's code ended it. `notes` says which
+    cells did not run to their end, and why, and which lines were not run.
     """
 
     def __init__(self, master: Master, cells: list, sandbox: Sandbox):
         self.master, self.sandbox, self.limits = master, sandbox, sandbox.limits
-        self.cells, self.stopped, self.skipped = cells, {}, set()
+        self.cells, self.notes, self.skipped = cells, {}, set()
         self.worker, self.started = None, 0
         self.end = math.inf  # of all their time; set when the first sandbox has started
 
@@ -82,20 +95,23 @@ class Session:
                 if reply.get("cell") != number:
                     raise Broken("sent no reply")
             except Broken:
-                self.stopped[number] = "ended the program, or ran without an end"
+                self.notes[number] = ["ended the program, or ran without an end"]
                 self.skipped.add(number)
                 raise
-            if "error" in reply:
-                self.stopped[number] = self.why(reply)
+            self.notes[number] = self.said(reply)
         if "ready" not in self.worker.receive(self.until(wall)):
             raise Broken("sent no reply")
 
-    def why(self, reply: dict) -> str:
-        if reply["error"] == "OutOfTime":
-            return f"ran for more than {self.limits.cell:g} seconds"
-        line = reply.get("line")
-        place = f" on line {line}" if type(line) is int else ""
-        return f"stopped with {known(reply['error'])}{place}"
+    def said(self, reply: dict) -> list[str]:
+        """What there is to say of a cell that was run; a student's words are cut."""
+        skipped = reply.get("skipped")
+        every = skipped if isinstance(skipped, list) else []
+        found = [f"was run without {line(each)!r}" for each in every[:10]]
+        if reply.get("error") == "OutOfTime":
+            found.append(f"ran for more than {self.limits.cell:g} seconds")
+        elif "error" in reply:
+            found.append(f"stopped with {described(reply)}")
+        return found
 
     def failure(self, check: checks.Check, seed: str) -> str | None:
         """What the student is told if the check fails; None if it holds."""
@@ -149,7 +165,7 @@ class Session:
         if error == "NotImplementedError" or ("answer", None) in reply.items():
             raise checks.Unwritten(f"{name} is not written")
         if error not in (None, "unreadable"):
-            raise checks.Wrong(f"{name} raised {known(error)}")
+            raise checks.Wrong(f"{name} raised {described(reply)}")
         try:
             return checks.decode(reply["answer"])
         except Exception:
