@@ -3,6 +3,7 @@
 The kernel enforces the limits; this side of the pipe believes nothing that comes out.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -19,12 +20,14 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 from packaging.requirements import Requirement
 
 from . import refused
 
 HERE = Path(__file__).parent
 WORKER = HERE / "worker.py"
+LOOK = 0.25  # seconds between two looks at the memory of a worker
 REQUIREMENTS = HERE.parent / "requirements.txt"
 
 
@@ -42,6 +45,7 @@ class Limits:
     cells: int = 1000  # code cells of a notebook
     words: int = 20_000  # characters of an answer in words
     memory: int = 2 << 30  # address space of a process, beyond what PyTorch needs
+    together: int = 3 << 30  # memory of all its processes, without what they share
     processes: int = 8  # threads count too
     file_size: int = 16 << 20
     files: int = 64  # open at the same time
@@ -239,11 +243,25 @@ class Worker:
             except BrokenPipeError:
                 raise Broken("ended the program") from None
 
+    def memory(self) -> int:
+        """What its processes hold now; the kernel limits each, but not their sum."""
+        held = 0
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # it has just ended
+                    used = process.memory_info()
+                    held += used.rss - used.shared
+        return held
+
     def receive(self, deadline: float) -> dict:
         while b"\n" not in self.buffer:
-            wait = max(0.0, deadline - time.monotonic())
+            wait = min(LOOK, max(0.0, deadline - time.monotonic()))
             if not select.select([self.process.stdout], [], [], wait)[0]:
-                raise Broken("ran without an end")
+                if time.monotonic() >= deadline:
+                    raise Broken("ran without an end")
+                if self.memory() > self.sandbox.limits.together:
+                    raise Broken("took too much memory")
+                continue
             part = os.read(self.process.stdout.fileno(), 1 << 16)
             if not part:
                 raise Broken("ended the program")

@@ -94,8 +94,8 @@ class Session:
                 reply = self.worker.receive(self.until(wall))
                 if reply.get("cell") != number:
                     raise Broken("sent no reply")
-            except Broken:
-                self.notes[number] = ["ended the program, or ran without an end"]
+            except Broken as how:
+                self.notes[number] = [str(how)]
                 self.skipped.add(number)
                 raise
             self.notes[number] = self.said(reply)
