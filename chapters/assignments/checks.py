@@ -105,8 +105,11 @@ def alike(got, want, tolerance: float) -> bool:
     if isinstance(got, torch.Tensor) and got.shape == ():
         got = got.item()
     if isinstance(want, int | float) and not isinstance(want, bool):
-        number = isinstance(got, int | float) and not isinstance(got, bool)
-        return number and math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
+        if not isinstance(got, int | float) or isinstance(got, bool):
+            return False
+        if isinstance(want, int) and isinstance(got, int):
+            return got == want  # whole numbers are right or wrong
+        return math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
     if isinstance(want, list | tuple) and isinstance(got, list | tuple):
         return len(got) == len(want) and all(
             alike(one, other, tolerance) for one, other in zip(got, want, strict=True)

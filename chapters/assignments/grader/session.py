@@ -7,7 +7,7 @@ import time
 
 from .. import checks
 from .masters import MACHINERY, Master
-from .sandbox import Broken, Sandbox, Worker
+from .sandbox import Broken, Refused, Sandbox, Worker
 
 GRACE = 5.0  # seconds
 
@@ -86,7 +86,12 @@ class Session:
         """All of them but those that ended an earlier worker."""
         cells = [cell for cell in self.cells if cell[0] not in self.skipped]
         task = {"checks": MACHINERY, "given": self.master.given, "cells": cells}
-        self.worker.start(task, self.left(self.until(self.limits.start)))
+        try:
+            self.worker.start(task, self.left(self.until(self.limits.start)))
+        except Refused:
+            if self.started > 1:  # the sandbox did hold, and the time is over
+                raise Broken("left no time to start again") from None
+            raise
         self.end = min(self.end, time.monotonic() + self.limits.total)
         wall = self.limits.cell * self.limits.wall
         for number, _ in cells:
