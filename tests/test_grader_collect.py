@@ -94,7 +94,7 @@ def test_a_download_from_canvas_is_sorted_and_each_other_file_is_named(
             "lateeve_14_text.html": "",
         }
     )
-    table = collect(place, Roster(CANVAS, "SIS Login ID"), tmp_path / "in")
+    table = collect(place, "canvas", Roster(CANVAS, "SIS Login ID"), tmp_path / "in")
     assert found(tmp_path / "in") == {
         f"ada/{FIRST}.ipynb": "ada",
         f"bob/{FIRST}-1.ipynb": "bob",
@@ -124,7 +124,7 @@ def test_a_download_from_moodle_is_sorted_in_each_of_its_forms(
             f"Jörg Müller_171_assignsubmission_file_{FIRST}.ipynb": "jörg",
         }
     )
-    table = collect(place, Roster(roster, "Email"), tmp_path / "in")
+    table = collect(place, "moodle", Roster(roster, "Email"), tmp_path / "in")
     assert found(tmp_path / "in") == {
         f"a@b.org/{FIRST}.ipynb": "ada",
         f"b@b.org/{FIRST}.ipynb": "bob",
@@ -141,14 +141,17 @@ def test_each_member_of_a_group_in_gradescope_has_the_notebook(
         {
             "assignment_5_export/submission_metadata.yml": METADATA,
             f"assignment_5_export/submission_101/{FIRST}.ipynb": "both",
+            "assignment_5_export/submission_101/submission_metadata.yml": "a: thief",
         }
     )
-    table = collect(place, Roster(GRADESCOPE, column), tmp_path / "in")
+    table = collect(place, "gradescope", Roster(GRADESCOPE, column), tmp_path / "in")
     assert found(tmp_path / "in") == {
         f"{who}/{FIRST}.ipynb": "both",
         f"{who.replace('a', 'b', 1)}/{FIRST}.ipynb": "both",
     }
-    assert notes(table) == {}
+    assert {path.rpartition("/")[2] for path in notes(table)} == {
+        "submission_metadata.yml"
+    }
 
 
 def test_a_later_attempt_takes_the_place_of_the_one_before(tmp_path):
@@ -161,7 +164,7 @@ def test_a_later_attempt_takes_the_place_of_the_one_before(tmp_path):
                 f"lovelaceada_11_910{number}_{SECOND}.ipynb": "another",
             },
         )
-        collect(place, roster, tmp_path / "in")
+        collect(place, "canvas", roster, tmp_path / "in")
     assert found(tmp_path / "in") == {
         f"ada/{FIRST}-1.ipynb": "attempt 1",
         f"ada/{SECOND}.ipynb": "another",
@@ -171,9 +174,11 @@ def test_a_later_attempt_takes_the_place_of_the_one_before(tmp_path):
 def test_a_name_that_is_no_path_leads_nowhere_else(tmp_path):
     students = [{"ID": "11", "SIS Login ID": "../../ada"}]
     place = zipped(tmp_path / "download.zip", {f"../../x_11_9001_{FIRST}.ipynb": "ada"})
-    collect(place, Roster(students, "SIS Login ID"), tmp_path / "a" / "b" / "in")
+    collect(
+        place, "canvas", Roster(students, "SIS Login ID"), tmp_path / "a" / "b" / "in"
+    )
     assert [path.read_text("utf-8") for path in tmp_path.rglob("*.ipynb")] == ["ada"]
-    assert list((tmp_path / "a" / "b" / "in").rglob("*.ipynb"))
+    assert list(out.rglob("*.ipynb"))
 
 
 def test_a_list_without_the_column_is_an_error():
@@ -196,7 +201,9 @@ def test_canvas_finds_in_each_page_of_feedback_the_student_and_the_file(tmp_path
         f"van_der_bergbob_LATE_12_9002_{FIRST}-1.ipynb": "",
     }
     place = zipped(tmp_path / "download.zip", files)
-    table = collect(place, Roster(CANVAS[:2], "SIS Login ID"), tmp_path / "in")
+    table = collect(
+        place, "canvas", Roster(CANVAS[:2], "SIS Login ID"), tmp_path / "in"
+    )
     kept = list(csv.DictReader(io.StringIO(report_of(table))))
     made = feedback(kept, FIRST, pages(tmp_path, "ada", "bob"))
     with zipfile.ZipFile(io.BytesIO(made)) as archive:
@@ -216,7 +223,7 @@ def test_moodle_finds_in_each_page_of_feedback_the_participant(tmp_path):
         f"Bob Berg_72_assignsubmission_file/work/{FIRST}.ipynb": "",
     }
     place = zipped(tmp_path / "download.zip", files)
-    table = collect(place, Roster(WORKSHEET[:2], "Email"), tmp_path / "in")
+    table = collect(place, "moodle", Roster(WORKSHEET[:2], "Email"), tmp_path / "in")
     made = feedback(table, FIRST, pages(tmp_path, "a@b.org", "b@b.org"))
     with zipfile.ZipFile(io.BytesIO(made)) as archive:
         parts = [name.split("_", 4) for name in archive.namelist()]

@@ -42,7 +42,7 @@ def run_release(options) -> None:
 def run_collect(options) -> None:
     student = options.student or SYSTEMS[options.to].student
     roster, path = Roster(rows(options.roster), student), options.course.collected
-    table = collect(options.delivered, roster, options.submissions)
+    table = collect(options.delivered, options.to, roster, options.submissions)
     new = {row["assignment"] for row in table}
     old = rows(path) if path.exists() else []
     before = [row for row in old if row["assignment"] not in new | {""}]

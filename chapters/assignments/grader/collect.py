@@ -27,9 +27,7 @@ from .files import replacing
 from .grade import LARGEST
 from .report import NAMES
 
-CANVAS = re.compile(
-    r"(?P<origin>[^/]+?_(?P<late>LATE_)?(?P<id>\d+)_\d+)_(?P<file>[^/]+)$"
-)
+CANVAS = re.compile(r"(?P<origin>.+?_(?P<late>LATE_)?(?P<id>\d+)_\d+)_(?P<file>.+)")
 MOODLE = re.compile(
     r"(?P<origin>(?P<name>[^/_]*)_(?P<id>\d+)_assignsubmission_file)_?/?(?P<file>.+)"
 )
@@ -105,44 +103,50 @@ class Roster:
 
 
 def submitters(place: Path) -> dict[str, list[dict]]:
-    """Of each folder in Gradescope's export."""
-    found = {}
-    for file in delivered(place):
-        if PurePosixPath(file.path).name == METADATA:
-            for folder, about in (yaml.safe_load(file.read()) or {}).items():
-                found[str(folder)] = about.get(":submitters") or []
-    return found
+    """Of each folder in Gradescope's export; a student's own file stands deeper."""
+    found = {
+        file.path.count("/"): file.read()
+        for file in delivered(place)
+        if PurePosixPath(file.path).name == METADATA
+    }
+    if not found:
+        raise Unmatched(f"{place} holds no {METADATA}")
+    return {
+        str(folder): each.get(":submitters") or []
+        for folder, each in yaml.safe_load(found[min(found)]).items()
+    }
 
 
-def owners(path: str, roster: Roster, of_folder: dict) -> tuple[list[str], dict]:
+def owners(
+    system: str, path: str, roster: Roster, of_folder: dict
+) -> tuple[list[str], dict]:
     """Whose file this is, and its parts: origin, late, file."""
     parts = PurePosixPath(path).parts
-    if folders := [name for name in parts if name in of_folder]:
-        return roster.of_gradescope(of_folder[folders[0]]), {"file": parts[-1]}
-    if found := MOODLE.search(path):
-        return roster.of_moodle(found["id"], found["name"]), found.groupdict()
-    if found := CANVAS.search(path):
+    if system == "canvas" and (found := CANVAS.match(parts[-1])):
         return roster.of_canvas(found["id"]), found.groupdict()
-    return [], {"file": parts[-1]}
+    if system == "moodle" and (found := MOODLE.search(path)):
+        return roster.of_moodle(found["id"], found["name"]), found.groupdict()
+    folders = [name for name in parts if name in of_folder]
+    people = roster.of_gradescope(of_folder[folders[0]]) if folders else []
+    return people, {"file": parts[-1]}
 
 
-def collect(place: Path, roster: Roster, out: Path) -> list[dict]:
+def collect(place: Path, system: str, roster: Roster, out: Path) -> list[dict]:
     """Write out/STUDENT/name.ipynb for each notebook, in the place of what the student
     had there for the same assignment.
 
     Returns a row for each file, with a note where it was not used, and one for each
     student of the list who has none.
     """
-    table, fresh, of_folder = [], set(), submitters(place)
+    table, fresh = [], set()
+    of_folder = submitters(place) if system == "gradescope" else {}
     for file in delivered(place):
-        people, parts = owners(file.path, roster, of_folder)
+        people, parts = owners(system, file.path, roster, of_folder)
         name = PurePosixPath(parts["file"]).name
         assignment = next((each for each in sorted(NAMES) if each in name), "")
-        row = {"assignment": assignment, "file": file.path, "late": ""}
-        row |= {"origin": parts.get("origin", ""), "note": ""}
+        row = {"assignment": assignment, "file": file.path, "note": ""}
+        row["origin"] = parts.get("origin", "")
         row["late"] = "late" if parts.get("late") else ""
-        if name == METADATA:
-            continue
         if not name.endswith(".ipynb") or not assignment:
             row["note"] = "not used: its name is not that of an assignment"
         elif file.size > LARGEST:

@@ -71,10 +71,14 @@ class HandIn:
 
     def __init__(self, master: Master, text: bytes):
         self.cells = cells_of(text)
-        self.released = {
-            mark(cell).get("grade_id"): cell for cell in released(master).cells
+        cells = released(master).cells
+        self.released = {mark(cell).get("grade_id"): cell for cell in cells}
+        self.known = {same(cell.source) for cell in cells}
+        self.locked = {
+            same(cell.source)
+            for cell in (*cells, *master.cells)
+            if mark(cell).get("locked")
         }
-        self.known = {same(cell.source) for cell in released(master).cells}
         times = Counter(cell["name"] for cell in self.cells)
         self.notes = [
             f"the cell {name!r} stands here {times[name]} times"
@@ -94,14 +98,15 @@ class HandIn:
         found = []
         code = [cell for cell in self.cells if cell["type"] == "code"]
         for number, cell in enumerate(code, start=1):
-            locked = mark(self.released.get(cell["name"], LOOSE))
-            changed = same(cell["source"]) not in self.known
-            if locked.get("locked") and changed:
+            if same(cell["source"]) in self.locked:
+                continue
+            original = mark(self.released.get(cell["name"], LOOSE))
+            if original.get("locked"):
                 self.notes.append(
                     f"code cell {number}, which was given, was changed:"
                     " the released one counts"
                 )
-            if changed and not (locked.get("locked") and locked.get("grade")):
+            if not (original.get("locked") and original.get("grade")):
                 found.append([number, as_python(cell["source"])])
         return found
 

@@ -211,8 +211,9 @@ def run_cell(number: int, source: str, namespace: dict) -> dict:
     signal.setitimer(signal.ITIMER_PROF, LIMITS["cell"], 1)
     try:
         code = compile(source, f"<cell {number}>", "exec", TOP_LEVEL_AWAIT)
-        if inspect.iscoroutine(waiting := eval(code, namespace)):
-            asyncio.run(waiting)
+        waits = eval(code, namespace)
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(waits)
     except BaseException as error:
         return described(error)
     finally:
