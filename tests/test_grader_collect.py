@@ -174,9 +174,8 @@ def test_a_later_attempt_takes_the_place_of_the_one_before(tmp_path):
 def test_a_name_that_is_no_path_leads_nowhere_else(tmp_path):
     students = [{"ID": "11", "SIS Login ID": "../../ada"}]
     place = zipped(tmp_path / "download.zip", {f"../../x_11_9001_{FIRST}.ipynb": "ada"})
-    collect(
-        place, "canvas", Roster(students, "SIS Login ID"), tmp_path / "a" / "b" / "in"
-    )
+    roster, out = Roster(students, "SIS Login ID"), tmp_path / "a" / "b" / "in"
+    collect(place, "canvas", roster, out)
     assert [path.read_text("utf-8") for path in tmp_path.rglob("*.ipynb")] == ["ada"]
     assert list(out.rglob("*.ipynb"))
 
