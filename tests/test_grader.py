@@ -211,7 +211,7 @@ def broken_cells(master):
             "def lies(message, real=json.dumps):\n"
             "  return real({'answer': 2} if 'answer' in message else message)\n"
             "json.dumps = lies\n"
-            "builtins.isinstance = lambda *_: True\ntorch.equal = print"
+            "builtins.all = lambda *_: True\ntorch.equal = print"
         ),
     }
     for student, source in first.items():
