@@ -16,7 +16,7 @@ import torch
 from IPython.core.inputtransformer2 import TransformerManager
 
 from .masters import PUBLIC_SEED, Master, mark, released
-from .sandbox import Limits, Sandbox
+from .sandbox import Limits, Refused, Sandbox
 from .session import Session
 
 LONGEST = 8 << 20  # bytes of a result
@@ -220,6 +220,8 @@ def judge(pipe, limits: Limits, *work) -> None:
         result = grade(*work)
     except Unreadable as why:
         result = {"unreadable": str(why)}
+    except Refused as why:
+        result = {"lost": str(why)}
     except BaseException as error:
         result = {"lost": f"the grader failed here, with {type(error).__name__}"}
     pipe.send_bytes(json.dumps(result).encode())
