@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 DEVICE ?= cpu
+COURSE ?= course
 RUN := $(VENV)/bin/python -m
 # One thread a process: on few cores, processes that share them are slower with more.
 export OMP_NUM_THREADS ?= 1
@@ -62,11 +63,11 @@ mutants: downloads  ## make small changes to the library, and list those that no
 notebooks: downloads  ## run every chapter and store its outputs
 	$(RUN) tests.notebooks --run
 
-assignments: $(VENV)/.ready  ## write the notebooks for students and for instructors; SEED=... (keep it)
-	@$(RUN) chapters.assignments.grader release --seed "$(SEED)"
+assignments: $(VENV)/.ready  ## write the notebooks for students and for instructors into COURSE=course
+	@$(RUN) chapters.assignments.grader release --course "$(COURSE)"
 
-grade: $(VENV)/.ready  ## grade a folder with a folder per student; SUBMISSIONS=... SEED=...
-	@$(RUN) chapters.assignments.grader grade "$(SUBMISSIONS)" --seed "$(SEED)" $(if $(MANUAL),--manual "$(MANUAL)")
+grade: $(VENV)/.ready  ## grade a folder with a folder per student; SUBMISSIONS=... COURSE=course
+	@$(RUN) chapters.assignments.grader grade "$(SUBMISSIONS)" --course "$(COURSE)"
 
 clean:  ## remove what these commands made in this folder
 	rm -rf $(VENV) _build .pytest_cache .ruff_cache .hypothesis

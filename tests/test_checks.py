@@ -243,3 +243,41 @@ def test_the_file_stands_alone():
         *(f"import {name}" for name in ("copy", "inspect", "math", "random")),
         "import torch",
     ]
+
+
+def test_whole_numbers_are_right_or_wrong_however_large():
+    assert checks.alike(10**15, 10**15, 1e-5)
+    assert not checks.alike(10**15 + 10**8, 10**15, 1e-5)
+    assert checks.alike(10**15 + 10.0**8, 10**15, 1e-5)
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"tensor": [], "shape": [30_000_000, 0], "dtype": "int64"},
+        {"tensor": [], "shape": [0, 1 << 40], "dtype": "int64"},
+        {"tensor": [1], "shape": [1] * 9, "dtype": "int64"},
+        {"tensor": [1], "shape": [-1], "dtype": "int64"},
+        {"tensor": [1], "shape": [1], "dtype": "load"},
+        {"bytes": 10**9},
+        {"bytes": [256]},
+        {"dict": [[key, 0] for key in range(1001)]},
+        {"dict": [[[], 0]]},
+    ],
+)
+def test_a_forged_value_is_refused_before_it_is_made(forged):
+    with pytest.raises((ValueError, TypeError)):
+        decode(forged)
+
+
+def test_a_score_of_what_is_seen_is_that_of_the_question_if_all_holds():
+    """nbgrader compares it with the points of the cell."""
+
+    def right_of(draw, size, f): ...
+
+    one, two = checks.Check(right_of, 1, ()), checks.Check(right_of, 2, ())
+    one.earned = 1
+    assert checks.score(one, two) == checks.score(one, two, of=5) == 1
+    two.earned = 2
+    assert checks.score(one, two) == 3
+    assert checks.score(one, two, of=5) == 5

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import os
+import platform
 import re
 import shutil
 import socket
@@ -15,15 +16,19 @@ import pytest
 from dask.distributed import LocalCluster
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from chapters.assignments.grader import report, sandbox
+from chapters.assignments.grader import refused, report, sandbox
+from chapters.assignments.grader.course import Course
 from chapters.assignments.grader.grade import Batch
 from chapters.assignments.grader.masters import FOLDER, Master, released
 from chapters.assignments.grader.sandbox import Limits, Refused
 from tests.notebooks import ROOT
 
+# The number of clone on this machine, for code that asks the kernel itself.
+CLONE = dict(zip(refused.MACHINES, refused.CLONE, strict=True)).get(platform.machine())
 SEED = "only the instructor knows"
 # On the clock there is half a minute, for a machine that is slow or busy.
-QUICK = Limits(cell=1.0, check=2.0, wall=30.0, sandboxes=3)
+LONG = {"wall": 30.0, "total": 3600.0}
+QUICK = Limits(cell=1.0, check=2.0, sandboxes=3, together=1 << 30, **LONG)
 # For what never ends, how fast the machine is matters little.
 IMPATIENT = dataclasses.replace(QUICK, wall=2.0)
 
@@ -46,6 +51,38 @@ FUNCTIONS = {
     "fills_shared_memory": (
         "open('/dev/shm/a', 'wb').write(bytes(9 << 20)); return 2 * n",
         "raised OSError",
+    ),
+    "takes_memory_of_system_v": (
+        "import ctypes\nreturn n + n * (ctypes.CDLL(None).shmget(0, 9, 0o1600) >= 0)",
+        "got  1",
+    ),
+    "makes_a_name_space": (
+        "import ctypes\nreturn n + n * (ctypes.CDLL(None).unshare(1 << 28) == 0)",
+        "got  1",
+    ),
+    "clones_into_a_name_space": (
+        "import ctypes\nflags = ctypes.c_ulong(1 << 28 | 17)\n"
+        f"child = ctypes.CDLL(None).syscall({CLONE}, flags, 0, 0, 0, 0)\n"
+        "return n + n * (child >= 0)",
+        "got  1",
+    ),
+    "makes_a_file_without_a_name": (
+        "import os; os.memfd_create('a'); return 2 * n",
+        "raised PermissionError",
+    ),
+    "answers_an_empty_shape": (
+        "import torch; return torch.empty(30_000_000, 0)",
+        "returned what no check reads",
+    ),
+    "forges_a_length": (
+        "import os\nfor fd in range(3, 64):\n"
+        '  try: os.write(fd, b\'{"answer": {"bytes": 1000000000}}\\n\')\n'
+        "  except OSError: pass\nreturn 2 * n",
+        "returned what no check reads",
+    ),
+    "answers_many_keys": (
+        "return {key * (2**61 - 1): 0 for key in range(2000)}",
+        "returned what no check reads",
     ),
     "answers_too_much": ("return 'x' * (3 << 20)", "answered too much"),
     "answers_a_nested_list": (
@@ -135,8 +172,11 @@ def master_of(*names):
     cells = [cell("from checks import check, expect, score", "setup", locked=True)]
     for name in names:
         solution = "### BEGIN SOLUTION\nreturn n + n\n### END SOLUTION"
-        cells += [function(name, solution), question(name)]
-    words = "### BEGIN SOLUTION\nBecause.\n### END SOLUTION"
+        text = new_markdown_cell("## Double it once more")
+        cells += [text, function(name, solution), question(name)]
+    cells.append(new_markdown_cell("## In words\n\nWhy does it double?"))
+    rubric = "**Rubric.** One point for a reason."
+    words = f"### BEGIN SOLUTION\nBecause.\n\n{rubric}\n### END SOLUTION"
     marks = {"grade": True, "solution": True, "points": 3}
     cells.append(cell(words, "words", new_markdown_cell, **marks))
     return new_notebook(cells=[new_markdown_cell("# Trial"), *cells])
@@ -162,10 +202,16 @@ def broken_cells(master):
         "stubborn loop": "from signal import *\nsetitimer(ITIMER_PROF, 0)\nwhile 1: 1",
         "exit": "import os\nos._exit(0)",
         "fork bomb": "import os\nwhile True: os.fork()",
+        "memory of many": (
+            "import os, time\nfor _ in range(4):\n  if os.fork() == 0:\n"
+            "    held = b'x' * (300 << 20)\n    time.sleep(600)\ntime.sleep(600)"
+        ),
         "patches": (
             "import json, os, builtins, torch\n"
-            "json.dumps = lambda *_: '{\"answer\": 2}'\n"
-            "builtins.isinstance = lambda *_: True\ntorch.equal = print"
+            "def lies(message, real=json.dumps):\n"
+            "  return real({'answer': 2} if 'answer' in message else message)\n"
+            "json.dumps = lies\n"
+            "builtins.all = lambda *_: True\ntorch.equal = print"
         ),
     }
     for student, source in first.items():
@@ -173,6 +219,24 @@ def broken_cells(master):
         notebook.cells.insert(1, new_code_cell(source))
         notebook.cells.insert(2, new_code_cell("1\ndef first(n) return n"))
         yield student, notebook
+    notebook = handed_in(master, first="return n + n", second="return n + n")
+    again = (
+        "import os, time\nwhile True:\n  for fd in range(3, 64):\n"
+        "    try: os.write(fd, b'{\"cell\": 1}\\n')\n    except OSError: pass\n"
+    )
+    notebook.cells.insert(1, new_code_cell(again))
+    yield "sends its own number", notebook
+
+
+MAGICS = """%matplotlib inline
+one = 1  # is it?
+files = !ls
+%time two = 2
+import asyncio
+from IPython.display import Markdown, display
+display(Markdown("*so*"), get_ipython().user_ns)
+three = await asyncio.sleep(0, 3)
+assert (one, two, three, files) == (1, 2, 3, [])"""
 
 
 def unusual(master):
@@ -195,6 +259,26 @@ def unusual(master):
     )
     notebook.metadata = {"kernelspec": {"name": "ir", "display_name": "R"}}
     yield "renamed cells and another kernel", notebook
+    notebook = handed_in(master, first="display(n)\n!ls\nreturn n + n + one * 0")
+    notebook.cells.insert(1, new_code_cell(MAGICS))
+    notebook.cells.append(new_code_cell("%%capture said\ndef second(n): return n + n"))
+    yield "magics", notebook
+    notebook = handed_in(
+        master, first="return math.trunc(n) * 2", second="return 2 * n"
+    )
+    notebook.cells[1].source = f"import math\n{notebook.cells[1].source}"
+    yield "import in a given cell", notebook
+    notebook = handed_in(master, **right)
+    notebook.cells.insert(2, function("first", "return 0"))
+    yield "copied cell", notebook
+    notebook = handed_in(master, **right)
+    notebook.cells.insert(1, new_code_cell(f"pasted = '{'x' * (3 << 20)}'"))
+    for each in notebook.cells:
+        each.metadata.setdefault("nbgrader", {"grade_id": [1]})
+    yield "pasted data", notebook
+    keeps = "open('/tmp/calls', 'a').write('x')\nreturn n + n"
+    counts = "import os\nreturn -os.path.getsize('/tmp/calls')"
+    yield "keeps inputs", handed_in(master, first=keeps, second=counts)
     notebook = handed_in(master, first="return n + n", second="return 4")
     notebook.cells[-1].source = "<script>alert(1)</script> my words"
     yield "half right", notebook
@@ -210,6 +294,8 @@ def unreadable(master):
     yield "a list", "[1, 2]"
     yield "old format", '{"nbformat": 3, "worksheets": []}'
     yield "cells of numbers", '{"cells": [1, 2]}'
+    cells = [new_code_cell("1") for _ in range(1001)]
+    yield "many cells", nbformat.writes(new_notebook(cells=cells))
 
 
 @pytest.fixture(scope="module")
@@ -238,10 +324,15 @@ def batch(tmp_path_factory):
         *broken_cells(trial),
         *unusual(trial),
         *unreadable(trial),
-        ("twice", released(trial)),
+        ("twice", handed_in(trial, first="return 1")),
+        ("stub beside", released(trial)),
     ):
         hand_in(student, notebook)
-    hand_in("twice", "", name="again/trial")
+    hand_in("twice", handed_in(trial, first="return 2"), name="again/trial")
+    right = {"first": "return n + n", "second": "return n + n"}
+    hand_in("stub beside", handed_in(trial, **right), name="trial (1)")
+    hand_in("stub beside", "[", name="__MACOSX/._trial (1)")
+    hand_in("stub beside", "[", name="old trial")
     others = submissions / "half right" / "trial.ipynb"
     (submissions / "thief").mkdir()
     (submissions / "thief" / "trial.ipynb").symlink_to(others)
@@ -298,33 +389,68 @@ def test_its_neighbours_keep_their_points(batch, student):
 
 CELLS = {
     "loop and error": "code cell 1 ran for more than 1 seconds",
-    "stubborn loop": "code cell 1 ended the program, or ran without an end",
-    "exit": "code cell 1 ended the program, or ran without an end",
-    "fork bomb": "code cell 1 stopped with BlockingIOError on line 2",
+    "stubborn loop": "code cell 1 ran without an end",
+    "exit": "code cell 1 ended the program",
+    "memory of many": "code cell 1 took too much memory",
+    "fork bomb": "code cell 1 stopped with BlockingIOError: [Errno 11] Resource"
+    " temporarily unavailable (line 2 of its cell)",
 }
 
 
 @pytest.mark.parametrize("student", CELLS)
 def test_a_broken_cell_is_named_and_the_others_are_graded(batch, student):
-    assert result_of(batch, student)["notes"] == [
-        CELLS[student],
-        "code cell 2 stopped with SyntaxError on line 2",
-    ]
+    first, second = result_of(batch, student)["notes"]
+    assert first == CELLS[student]
+    assert second.startswith("code cell 2 stopped with SyntaxError: ")
+    assert second.endswith(" (line 2 of its cell)")
     assert points(batch, student) == {"first": 2, "second": 2}
 
 
-@pytest.mark.parametrize(
-    "student",
-    ["deleted checks", "edited checks", "renamed cells and another kernel"],
-)
+NOTES = {
+    "deleted checks": [],
+    "edited checks": [
+        "code cell 3, which was given, was changed: the released one counts",
+        "code cell 5, which was given, was changed: the released one counts",
+    ],
+    "renamed cells and another kernel": [
+        "the cell for the answer 'words' is lost",
+        "code cell 1 was run without '%matplotlib inline'",
+        "code cell 1 was run without '!ls'",
+        "code cell 1 was run without '%pinfo help'",
+    ],
+    "import in a given cell": [
+        "code cell 1, which was given, was changed: the released one counts",
+    ],
+    "copied cell": ["the cell 'first-code' stands here 2 times"],
+    "magics": [
+        "code cell 1 was run without '%matplotlib inline'",
+        "code cell 1 was run without '!ls'",
+    ],
+    "pasted data": [],
+    "stub beside": ["one of 3 notebooks was graded"],
+}
+
+
+@pytest.mark.parametrize("student", NOTES)
 def test_a_right_answer_in_an_unusual_notebook_earns_all(batch, student):
-    assert result_of(batch, student)["notes"] == []
+    """And what of it was not run, or is not as it was released, is said."""
+    assert result_of(batch, student)["notes"] == NOTES[student]
     assert points(batch, student) == {"first": 2, "second": 2}
 
 
 def test_patching_the_machinery_earns_no_more_than_the_answers_that_are_right(batch):
     """The patched encoder answers 2 to every call, which is right for size 1 only."""
     assert points(batch, "patches") == {"first": 0, "second": 0}
+
+
+def test_a_cell_that_answers_for_itself_gains_neither_time_nor_points(batch):
+    assert points(batch, "sends its own number") == {"first": 0, "second": 0}
+
+
+def test_what_is_kept_of_a_hidden_input_comes_too_late_for_a_counter_example(batch):
+    """Two calls of the public check of `first`; its hidden one has not called yet."""
+    (check, _) = result_of(batch, "keeps inputs")["questions"]["second"]["checks"]
+    assert check["failure"] == "second(1)\ngot  -2\nwant 2"
 
 
 def test_half_right_earns_half(batch):
@@ -343,6 +469,7 @@ FILES = {
     "a list": "not a notebook",
     "old format": "not a notebook",
     "cells of numbers": "not a notebook",
+    "many cells": "there are more than 1000 cells of code",
 }
 
 
@@ -358,7 +485,7 @@ def test_a_second_run_grades_nothing_and_another_seed_grades_again(batch, monkey
     before = result_of(batch, "half right")
     runs = []
     monkeypatch.setattr(
-        "chapters.assignments.grader.grade.grade",
+        "chapters.assignments.grader.grade.judged",
         lambda *given: runs.append(given) or {"notes": [], "questions": {}},
     )
     assert graded.grade(masters["trial"], "half right") == before
@@ -380,18 +507,46 @@ def test_a_regrade_is_identical(batch, tmp_path):
         assert kept.read_bytes() == graded.kept(masters["trial"], student).read_bytes()
 
 
-def test_a_failing_grader_loses_no_batch(batch, tmp_path, monkeypatch):
-    graded, masters = batch
+def graded_alone(tmp_path, master, limits, first_cell="", **functions):
+    """The result of one hand-in of this master."""
+    nbformat.write(master, tmp_path / "trial.ipynb")
+    master = Master(tmp_path / "trial.ipynb")
+    folder = tmp_path / "submissions" / "ada"
+    folder.mkdir(parents=True)
+    notebook = handed_in(master, **functions)
+    notebook.cells.insert(0, new_code_cell(first_cell))
+    nbformat.write(notebook, folder / "trial.ipynb")
+    batch = Batch(folder.parent, tmp_path / "grades", SEED, limits)
+    return batch.grade(master, "ada")
 
-    def fails(*_):
-        raise ZeroDivisionError
 
-    monkeypatch.setattr("chapters.assignments.grader.grade.grade", fails)
-    again = dataclasses.replace(graded, place=tmp_path)
-    result = again.grade(masters["trial"], "half right")
-    assert result["notes"] == [
-        "the grader failed here, with ZeroDivisionError: grade by hand"
-    ]
+def test_a_hand_in_that_only_sleeps_ends_when_its_time_is_over(tmp_path):
+    sleeps = "import time\ntime.sleep(600)"
+    limits = dataclasses.replace(QUICK, total=1.0)
+    result = graded_alone(tmp_path, master_of("first"), limits, sleeps)
+    for check in result["questions"]["first"]["checks"]:
+        assert check["failure"] == "the notebook took more than 1 seconds in all"
+
+
+def test_an_answer_that_no_check_can_hold_costs_that_check_alone(tmp_path):
+    """Its check asks for more memory than the process that judges may have."""
+    master = master_of("first", "second")
+    master.cells[4].source = master.cells[4].source.replace(
+        "expect(first(size)", "expect(len(bytes((first(size) << 40)))"
+    )
+    right = {"first": "return n + n", "second": "return n + n"}
+    questions = graded_alone(tmp_path, master, QUICK, **right)["questions"]
+    assert report.earned(questions["first"]) == 0
+    assert report.earned(questions["second"]) == 2
+
+
+def test_a_judge_that_cannot_end_is_ended_and_named(tmp_path):
+    master = master_of("first")
+    never = "    first(size)\n    while True:\n        size += 1\n    expect("
+    master.cells[4].source = master.cells[4].source.replace("    expect(", never)
+    limits = dataclasses.replace(QUICK, judging=2)
+    result = graded_alone(tmp_path, master, limits, first="return n + n")
+    assert result["notes"] == ["the grader was ended here, by SIGXCPU: grade by hand"]
     assert "key" not in result
 
 
@@ -440,57 +595,108 @@ def test_the_guides_lines_for_dask_grade_as_one_machine_does(tmp_path, monkeypat
         nbformat.write(notebook, folder / f"{master.name}.ipynb")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setenv("SEED", SEED)
+    course = Course(Path("shared", "course"))
+    course.make_seed()
     with LocalCluster(2, threads_per_worker=1, dashboard_address=None) as cluster:
         here = lines.replace("tcp://scheduler:8786", cluster.scheduler_address)
         exec(here, {"__name__": "__main__"})
-    by_dask = Batch(Path("submissions"), Path("shared", "grades"), SEED)
+    by_dask = Batch(Path("submissions"), course.grades, course.seed())
     alone = dataclasses.replace(by_dask, place=tmp_path)
     for student in ("ada", "bob"):
         result = by_dask.kept(master, student).read_text("utf-8")
         assert json.loads(result) == alone.grade(master, student)
 
 
+MARKS = {
+    ("half right", "trial", "words"): (1.5, "Name the <cause>."),
+    ("half right", "trial", "late"): (-0.5, "A day."),
+    ("half right", "trial", "first"): (1, "Copied from the board."),
+    ("empty", "trial", "second"): (2, "Shown on paper."),
+    ("copied cell", "trial", "words"): (None, "See me."),
+}
+
+
 @pytest.fixture(scope="module")
 def reported(batch):
     graded, masters = batch
     results = {student: result_of(batch, student) for student in graded.students()}
-    manual = {("half right", "trial", "words"): (1.5, "Name the <cause>.")}
-    report.report(masters["trial"], results, manual, graded.place / "trial")
-    return graded.place / "trial"
+    place = graded.place / "trial"
+    assert report.report(masters["trial"], results, {}, place) == []
+    lost = {**results["magics"], "lost": True}
+    results |= {"magics": lost, "late": results["deleted checks"]}
+    del results["twice"]
+    changed = report.report(masters["trial"], results, MARKS, place)
+    return place, changed
 
 
 def test_the_table_has_a_row_per_student_and_a_status_in_words(batch, reported):
-    with (reported / "grades.csv").open(newline="", encoding="utf-8") as file:
+    with (reported[0] / "grades.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["student"]: row for row in csv.DictReader(file)}
-    assert list(rows) == batch[0].students()
+    assert set(rows) == {*batch[0].students(), "late"} - {"twice"}
     assert rows["half right"] == {
         "student": "half right",
-        "status": "graded",
-        "first": "2",
+        "state": "final",
+        "first": "1",
         "second": "0",
         "words": "1.5",
-        "total": "3.5",
+        "late": "-0.5",
+        "total": "2",
         "out of": "7",
+        "status": "graded",
     }
-    assert rows["edited checks"]["status"] == "graded; words waits to be graded by hand"
-    assert rows["edited checks"]["words"] == ""
+    assert rows["deleted checks"]["status"] == "graded; words waits for a mark"
+    assert rows["deleted checks"]["words"] == ""
+    assert rows["copied cell"]["state"] == rows["deleted checks"]["state"] == "waiting"
     assert rows["empty"]["status"] == "not graded; the file is empty"
-    assert rows["empty"]["total"] == "0"
+    assert (rows["empty"]["state"], rows["empty"]["total"]) == ("final", "2")
+
+
+def test_where_the_grader_failed_no_question_is_0_and_all_wait(reported):
+    with (reported[0] / "grades.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["student"]: row for row in csv.DictReader(file)}
+    assert [rows["magics"][name] for name in ("first", "second", "words")] == [""] * 3
+    assert rows["magics"]["state"] == "waiting"
+
+
+def test_a_second_report_says_what_changed(reported):
+    """A student who is new has nothing that changed."""
+    assert reported[1] == [
+        "empty: second 0 -> 2",
+        "empty: total 0 -> 2",
+        "half right: state waiting -> final",
+        "half right: first 2 -> 1",
+        "half right: words none -> 1.5",
+        "half right: late 0 -> -0.5",
+        "magics: first 2 -> none",
+        "magics: second 2 -> none",
+        "magics: total 4 -> 0",
+        "twice: is gone",
+    ]
 
 
 def test_feedback_shows_public_checks_alone_and_no_markup_of_a_student(reported):
-    pages = {path.stem: path.read_text("utf-8") for path in reported.glob("*/*.html")}
+    place, _ = reported
+    pages = {path.stem: path.read_text("utf-8") for path in place.glob("*/*.html")}
     assert "want 2" in pages["half right"]
     assert "Name the &lt;cause&gt;." in pages["half right"]
-    by_hand = (reported / "by_hand.html").read_text("utf-8")
+    assert "This is final." in pages["half right"]
+    assert "Handed in late: -0.5 points. A day." in pages["half right"]
+    assert "not final" in pages["copied cell"]
+    assert "See me." in pages["copied cell"]
+    assert "Double it once more" in pages["copied cell"]
+    assert (
+        "Does not hold, on other inputs: second hidden doubles" in pages["half right"]
+    )
+    by_hand = (place / "by_hand.html").read_text("utf-8")
     assert "&lt;script&gt;alert(1)&lt;/script&gt; my words" in by_hand
     assert "Because." in by_hand
+    assert "Why does it double?" in by_hand
     for page in pages.values():
-        assert "hidden" not in page
         assert "Because." not in page
         assert "Traceback" not in page
         assert "<script>" not in page
+    assert "One point for a reason." in pages["half right"]
+    assert "One point for a reason." not in pages["copied cell"]
 
 
 GOOD = "student,assignment,question,points,comment\n"
@@ -501,22 +707,33 @@ GOOD = "student,assignment,question,points,comment\n"
     [
         ("student,points\n", "needs the columns assignment, question"),
         (GOOD + "nobody,trial,words,1,\n", "line 2: no student 'nobody'"),
-        (GOOD + "empty,trial,first,1,\n", "line 2: no student 'empty' answers"),
+        (GOOD + "empty,trial,third,1,\n", "line 2: no student 'empty' was asked"),
+        (GOOD + "empty,trials,first,1,\n", "line 2: no student 'empty' was asked"),
         (GOOD + "empty,trial,words,4,\n", "line 2: points go from 0 to 3, not 4"),
         (GOOD + "empty,trial,words,x,\n", "line 2: points go from 0 to 3, not x"),
+        (GOOD + "empty,trial,late,1,\n", "line 2: points go from -7 to 0, not 1"),
+        (GOOD + 2 * "empty,trial,first,1,\n", "line 3: 'empty' has a mark for"),
     ],
 )
-def test_a_wrong_line_of_manual_scores_is_named(batch, tmp_path, text, reason):
-    path = tmp_path / "manual.csv"
+def test_a_wrong_line_of_marks_is_named(batch, tmp_path, text, reason):
+    path = tmp_path / "marks.csv"
     path.write_text(text, "utf-8")
     graded, masters = batch
     with pytest.raises(report.BadScores, match=reason):
-        report.read_manual(path, [masters["trial"]], graded.students())
+        report.read_marks(path, [masters["trial"]], graded.students())
 
 
-def test_manual_scores_are_read(batch, tmp_path):
-    path = tmp_path / "manual.csv"
-    path.write_text(GOOD + "empty,trial,words,,\nexit,trial,words,2.5,Fine\n", "utf-8")
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_marks_of_any_question_are_read_and_those_of_other_assignments_are_not(
+    batch, tmp_path, encoding
+):
+    path = tmp_path / "marks.csv"
+    lines = "empty,trial,words,,Fünf\nexit,trial,first,2,Fine\nexit,trial,late,-1,\n"
+    path.write_text(f"{GOOD}{lines}exit,04_rotary_positions,words,1,\n", encoding)
     graded, masters = batch
-    scores = report.read_manual(path, [masters["trial"]], graded.students())
-    assert scores == {("exit", "trial", "words"): (2.5, "Fine")}
+    marks = report.read_marks(path, [masters["trial"]], graded.students())
+    assert marks == {
+        ("empty", "trial", "words"): (None, "Fünf"),
+        ("exit", "trial", "first"): (2, "Fine"),
+        ("exit", "trial", "late"): (-1, ""),
+    }

@@ -10,9 +10,19 @@ import nbformat
 import pytest
 from nbformat.v4 import new_markdown_cell, new_output
 
+from chapters.assignments.checks import Draw
 from chapters.assignments.grader import __main__ as command
 from chapters.assignments.grader import release
-from chapters.assignments.grader.masters import Master, Unfit, inlined, mark, released
+from chapters.assignments.grader.course import Course, WrongSeed, derived
+from chapters.assignments.grader.masters import (
+    HIDDEN,
+    Master,
+    Unfit,
+    inlined,
+    mark,
+    released,
+    stub,
+)
 from tests import notebooks
 
 SEED = "of one course, long enough"
@@ -92,7 +102,8 @@ def test_a_release_holds_what_students_and_instructors_need(path, tmp_path):
             f"student/{path.name}",
             "student/requirements.txt",
             "student.zip",
-            "instructor/seed.txt",
+            "instructor/seed.sha256",
+            "instructor/nbgrader/nbgrader_config.py",
             f"instructor/solved/{path.name}",
             f"instructor/nbgrader/source/{path.stem}/{path.name}",
         }
@@ -102,8 +113,9 @@ def test_a_release_holds_what_students_and_instructors_need(path, tmp_path):
                 "assignments/requirements.txt",
             ]
     for each in (place / "student").iterdir():
-        assert SEED not in each.read_text("utf-8")
         assert "HIDDEN" not in each.read_text("utf-8")
+    for each in (place / "instructor").rglob("*.*"):
+        assert SEED not in each.read_text("utf-8")
 
 
 def changed(path, tmp_path, change):
@@ -217,7 +229,81 @@ def test_the_machinery_stands_in_the_place_of_its_import():
     assert "def check(" in source
 
 
-def test_a_short_seed_is_refused(capsys):
+def test_the_students_half_of_nbgraders_master_says_whether_all_is_right(path):
+    """Its last value is what `validate` compares with the points of the cell."""
+    master = release.for_nbgrader(Master(path), SEED)
+    for solved in (True, False):
+        namespace = {"__name__": "__main__"}
+        for cell in copy.deepcopy(master).cells:
+            if cell.cell_type != "code":
+                continue
+            if solved:
+                cell.source = HIDDEN.sub("", cell.source)
+            else:
+                stub(cell)
+            if not mark(cell).get("grade"):
+                exec(cell.source, namespace)
+                continue
+            before, last = release.last_statement(cell.source)
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(before, namespace)
+            assert (eval(last, namespace) == mark(cell)["points"]) == solved
+
+
+def test_a_hidden_check_of_nbgraders_master_prints_no_input(capsys):
+    namespace = {"double": lambda number: 7}
+    source = "from chapters.assignments.checks import Draw, check, expect\n"
+    source += "Draw.seed_of_course = SEED\n@check(points=1)\n"
+    source += "def it_doubles(draw, size, double):\n    expect(double(4), 8)\n"
+    try:
+        exec(source.replace("SEED", repr(SEED)), namespace)
+    finally:
+        Draw.seed_of_course = Draw.public
+    assert capsys.readouterr().out == "not yet: it doubles\n"
+
+
+def test_a_course_makes_its_seed_once_and_no_one_else_may_read_it(tmp_path):
+    course = Course(tmp_path / "course")
+    with pytest.raises(WrongSeed, match="release makes one"):
+        course.seed()
+    course.make_seed()
+    seed = course.seed()
+    course.make_seed()
+    assert course.seed() == seed
+    assert len(seed) == 32
+    assert course.secret.stat().st_mode & 0o077 == 0
+
+
+def test_a_seed_that_is_short_or_not_the_one_of_the_release_is_refused(tmp_path, path):
+    course = Course(tmp_path)
+    course.secret.write_text("2026\n", "utf-8")
+    with pytest.raises(WrongSeed, match="at least 16 characters"):
+        course.seed()
+    course.secret.write_text(SEED, "utf-8")
+    release.release([Master(path)], course.seed(), course.released)
+    assert course.seed() == SEED
+    course.secret.write_text(SEED.replace("one", "0ne"), "utf-8")
+    with pytest.raises(WrongSeed, match="was released with"):
+        course.seed()
+
+
+def test_each_assignment_has_a_seed_that_tells_nothing_of_the_others():
+    seeds = {derived(SEED, name) for name in ("01", "02", "")}
+    assert len(seeds) == 3
+    assert not any(SEED in seed for seed in seeds)
+
+
+@pytest.mark.parametrize("name", ["", "no such folder"])
+def test_submissions_without_a_folder_are_an_error(name, capsys):
     with pytest.raises(SystemExit):
-        command.parser().parse_args(["release", "--seed", "2026"])
-    assert "at least 16 characters" in capsys.readouterr().err
+        command.parser().parse_args(["grade", name])
+    assert f"there is no folder {name!r}" in capsys.readouterr().err
+
+
+def test_submissions_without_an_assignment_are_an_error(tmp_path, monkeypatch, capsys):
+    Course(tmp_path / "course").make_seed()
+    (tmp_path / "submissions" / "ada").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["grader", "grade", "submissions"])
+    assert command.main() == 1
+    assert "holds no folder of a student with an" in capsys.readouterr().err

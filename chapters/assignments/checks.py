@@ -9,6 +9,8 @@ import torch
 
 DTYPES = ["float64", "float32", "bfloat16", "float16"]
 DTYPES += ["int64", "int32", "int16", "int8", "uint8", "bool"]
+LARGEST = 1 << 20  # rows, columns and so on of a tensor, where one may be 0
+MOST_KEYS = 1000
 
 
 class Wrong(Exception):
@@ -22,7 +24,8 @@ class Unwritten(Wrong):
 class Draw(random.Random):
     """Random inputs: one seed, check and size give the same on every machine."""
 
-    seed_of_course = "public"
+    public = "public"  # what everyone may see is drawn from this seed
+    seed_of_course = public
 
     def integers(self, low: int, high: int, *shape: int) -> torch.Tensor:
         """Whole numbers from `low` to `high - 1`, of type int64."""
@@ -59,12 +62,19 @@ def decode(value):
     if not isinstance(value, dict):
         return value
     if "dict" in value:
+        # Keys can be made so that each is compared with all that came before it.
+        if len(value["dict"]) > MOST_KEYS:
+            raise ValueError("too many keys")
         return {decode(key): decode(each) for key, each in value["dict"]}
     if "bytes" in value:
-        return bytes(value["bytes"])
+        return bytes(iter(value["bytes"]))  # a number would mean so many zeros
     numbers, shape, dtype = (value[key] for key in ("tensor", "shape", "dtype"))
+    # A shape with a 0 holds no numbers, however long it says that it is.
+    size = math.prod(max(1, each) for each in shape)
     if dtype not in DTYPES or len(shape) > 8 or min(shape, default=0) < 0:
         raise ValueError("not a tensor")
+    if size > LARGEST:
+        raise ValueError("too large")
     return torch.tensor(numbers, dtype=getattr(torch, dtype)).reshape(shape)
 
 
@@ -95,8 +105,11 @@ def alike(got, want, tolerance: float) -> bool:
     if isinstance(got, torch.Tensor) and got.shape == ():
         got = got.item()
     if isinstance(want, int | float) and not isinstance(want, bool):
-        number = isinstance(got, int | float) and not isinstance(got, bool)
-        return number and math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
+        if not isinstance(got, int | float) or isinstance(got, bool):
+            return False
+        if isinstance(want, int) and isinstance(got, int):
+            return got == want  # whole numbers are right or wrong
+        return math.isclose(got, want, rel_tol=tolerance, abs_tol=tolerance)
     if isinstance(want, list | tuple) and isinstance(got, list | tuple):
         return len(got) == len(want) and all(
             alike(one, other, tolerance) for one, other in zip(got, want, strict=True)
@@ -192,18 +205,26 @@ def check(points: float, sizes=(1,)):
     """Try the decorated property at once, and print what came out."""
 
     def decorate(holds):
-        this = Check(holds, points, tuple(sizes))
-        failure = this.failure(Draw.seed_of_course, call_here(holds.__globals__))
+        this, seed = Check(holds, points, tuple(sizes)), Draw.seed_of_course
+        failure = this.failure(seed, call_here(holds.__globals__))
         if failure is None:
             this.earned = points
             print(f"right: {this.title} ({points:g} point{'s' * (points != 1)})")
-        else:
+        elif seed == Draw.public:
             print(f"not yet: {this.title}\n    " + failure.replace("\n", "\n    "))
+        else:  # its inputs are the instructor's
+            print(f"not yet: {this.title}")
         return this
 
     return decorate
 
 
-def score(*checks: Check) -> float:
-    """The points of these checks: nbgrader takes a cell's last value as its grade."""
-    return sum(check.earned for check in checks)
+def score(*checks: Check, of: float | None = None) -> float:
+    """The points of these checks, or those `of` the whole question if all hold.
+
+    nbgrader takes the last value of a cell as its grade.
+    """
+    earned = sum(check.earned for check in checks)
+    if of is not None and earned == sum(check.points for check in checks):
+        return of
+    return earned

@@ -6,24 +6,14 @@ import os
 import sys
 from pathlib import Path
 
-from .export import SYSTEMS, Unmatched, export
+from .collect import Roster, collect, feedback, report_of
+from .course import Course, WrongSeed
+from .export import SYSTEMS, Unmatched, export, rows
 from .grade import Batch
 from .masters import FOLDER, Master, Unfit
 from .release import release
-from .report import BadScores, read_manual, report
+from .report import BadScores, read_marks, report
 from .sandbox import Refused
-
-SHORTEST_SEED = 16
-
-
-def seed(text: str) -> str:
-    if len(text) < SHORTEST_SEED:
-        raise argparse.ArgumentTypeError(
-            f"a seed has at least {SHORTEST_SEED} characters, or it can be guessed;"
-            f" {text!r} has {len(text)}. Make one with"
-            " python -c 'import secrets; print(secrets.token_hex(16))' and keep it"
-        )
-    return text
 
 
 def masters(names: list[str]) -> list[Master]:
@@ -33,15 +23,53 @@ def masters(names: list[str]) -> list[Master]:
     return [Master(path) for path in wanted]
 
 
+def folder(text: str) -> Path:
+    """An empty name would be this folder, with the book in it."""
+    if not text or not Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {text!r}")
+    return Path(text)
+
+
 def run_release(options) -> None:
-    release(masters(options.assignment), options.seed, options.out)
-    print(f"For students:       {options.out / 'student'} and student.zip")
-    print(f"For the instructor: {options.out / 'instructor'}")
+    course = options.course
+    course.make_seed()
+    release(masters(options.assignment), course.seed(), course.released)
+    print(f"For students:       {course.released / 'student'} and student.zip")
+    print(f"For the instructor: {course.released / 'instructor'}")
+    print(f"Keep for the term:  {course.folder}")
+
+
+def run_collect(options) -> None:
+    student = options.student or SYSTEMS[options.to].student
+    roster, path = Roster(rows(options.roster), student), options.course.collected
+    table = collect(options.delivered, options.to, roster, options.submissions)
+    new = {row["assignment"] for row in table}
+    old = rows(path) if path.exists() else []
+    before = [row for row in old if row["assignment"] not in new | {""}]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(report_of(before + table), "utf-8")
+    for row in table:
+        if row["note"]:
+            print(f"{row.get('file') or row['student']}: {row['note']}")
+    used = sum(not row["note"] for row in table)
+    print(f"{used} notebooks are in {options.submissions}; {path} has each file")
+
+
+def run_feedback(options) -> None:
+    course, (master,) = options.course, masters([options.assignment])
+    pages = course.grades / master.name / "feedback"
+    path = course.grades / master.name / "feedback.zip"
+    path.write_bytes(feedback(rows(course.collected), master.name, pages))
+    print(path)
 
 
 def run_grade(options) -> None:
+    course = options.course
     batch = Batch(
-        options.submissions, options.out, options.seed, sandboxed=not options.no_sandbox
+        options.submissions,
+        course.grades,
+        course.seed(),
+        sandboxed=not options.no_sandbox,
     )
     everyone = batch.students()
     if missing := sorted(set(options.only) - set(everyone)):
@@ -53,9 +81,11 @@ def run_grade(options) -> None:
         for master in masters(options.assignment)
         if options.assignment or batch.handed_in(master)
     ]
-    manual = {}
-    if options.manual:
-        manual = read_manual(options.manual, chosen, everyone)
+    if not chosen:
+        raise FileNotFoundError(
+            f"{batch.submissions} holds no folder of a student with an assignment in it"
+        )
+    marks = read_marks(course.marks, chosen, everyone) if course.marks.exists() else {}
     batch.grade_all(chosen, options.only or everyone, options.jobs)
     if options.only:
         return  # the last run, without --only, collects
@@ -64,15 +94,26 @@ def run_grade(options) -> None:
             student: json.loads(batch.kept(master, student).read_text("utf-8"))
             for student in everyone
         }
-        report(master, results, manual, batch.place / master.name)
-        print(f"{master.name}: {batch.place / master.name / 'grades.csv'}")
+        place = batch.place / master.name
+        for change in report(master, results, marks, place):
+            print(f"{master.name}, {change}")
+        for student, result in results.items():
+            if result.get("lost"):
+                print(f"{master.name}, {student}: {'; '.join(result['notes'])}")
+        print(f"{master.name}: {place / 'grades.csv'}")
 
 
 def run_export(options) -> None:
     text = export(
-        options.grades, options.roster, options.to, options.title, options.student
+        options.grades,
+        options.roster,
+        SYSTEMS[options.to],
+        options.title,
+        options.student,
+        options.stretch,
+        options.unfinished,
     )
-    sys.stdout.write(text)
+    sys.stdout.buffer.write(text.encode())  # also where a console knows fewer letters
 
 
 def parser() -> argparse.ArgumentParser:
@@ -85,20 +126,37 @@ def parser() -> argparse.ArgumentParser:
         "default": [],
         "help": "begin of the names, such as 01; or all",
     }
+    kept = {"type": lambda text: Course(Path(text)), "default": Course(Path("course"))}
+    kept["help"] = "the folder that holds seed, marks and grades: keep it"
 
     one = commands.add_parser("release", help="write what students and instructors get")
-    one.add_argument("--seed", type=seed, required=True)
-    one.add_argument("--out", type=Path, default=Path("_build/assignments"))
+    one.add_argument("--course", **kept)
     one.add_argument("--assignment", **some)
     one.set_defaults(run=run_release)
 
-    one = commands.add_parser("grade", help="grade a folder with a folder per student")
+    system = {"choices": SYSTEMS, "required": True, "help": "the system"}
+    people = {"type": Path, "required": True, "help": "its own list of students"}
+    student = {"help": "the list's column with the names of the folders"}
+
+    one = commands.add_parser("collect", help="sort a download into folders")
+    one.add_argument("delivered", type=Path, help="a zip or folder as downloaded")
     one.add_argument("submissions", type=Path)
-    one.add_argument("--seed", type=seed, required=True)
-    one.add_argument("--out", type=Path, default=Path("_build/grades"))
+    one.add_argument("--from", dest="to", **system)
+    one.add_argument("--roster", **people)
+    one.add_argument("--student", **student)
+    one.add_argument("--course", **kept)
+    one.set_defaults(run=run_collect)
+
+    one = commands.add_parser("feedback", help="write a zip of pages to upload")
+    one.add_argument("assignment", help="begin of its name, such as 01")
+    one.add_argument("--course", **kept)
+    one.set_defaults(run=run_feedback)
+
+    one = commands.add_parser("grade", help="grade a folder with a folder per student")
+    one.add_argument("submissions", type=folder)
+    one.add_argument("--course", **kept)
     one.add_argument("--assignment", **some)
     one.add_argument("--only", nargs="*", default=[], help="grade these, collect later")
-    one.add_argument("--manual", type=Path, help="CSV of points that a person gave")
     one.add_argument("--jobs", type=int, default=os.cpu_count())
     one.add_argument(
         "--no-sandbox",
@@ -109,14 +167,16 @@ def parser() -> argparse.ArgumentParser:
 
     one = commands.add_parser("export", help="print grades as a system imports them")
     one.add_argument("grades", type=Path)
-    one.add_argument("--to", choices=SYSTEMS, required=True)
-    one.add_argument(
-        "--roster", type=Path, required=True, help="the system's own export"
-    )
+    one.add_argument("--to", **system)
+    one.add_argument("--roster", **people)
     one.add_argument(
         "--title", default="Assignment", help="name of the column of points"
     )
-    one.add_argument("--student", help="roster's column with the names of the folders")
+    one.add_argument("--student", **student)
+    one.add_argument("--stretch", action="store_true", help="add the stretch points")
+    one.add_argument(
+        "--unfinished", action="store_true", help="although some wait for a mark"
+    )
     one.set_defaults(run=run_export)
     return top
 
@@ -125,7 +185,7 @@ def main() -> int:
     options = parser().parse_args()
     try:
         options.run(options)
-    except (Unfit, Refused, BadScores, Unmatched, FileNotFoundError) as error:
+    except (Unfit, Refused, BadScores, Unmatched, WrongSeed, OSError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     return 0

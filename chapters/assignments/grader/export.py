@@ -7,7 +7,10 @@ of students from there, and gets it back with the points filled in.
 import csv
 import dataclasses
 import io
+import unicodedata
 from pathlib import Path
+
+from .files import decoded
 
 
 class Unmatched(Exception):
@@ -45,32 +48,47 @@ SYSTEMS = {
 
 
 def rows(path: Path) -> list[dict]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
+    """Of a table in any usual encoding, with commas, semicolons or tabs."""
+    text = unicodedata.normalize("NFC", decoded(path))
+    header = text.partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    return list(csv.DictReader(io.StringIO(text), delimiter=separator))
 
 
 def export(
-    grades: Path, roster: Path, system: str, title: str, student: str | None = None
+    grades: Path,
+    roster: Path,
+    to: System,
+    title: str,
+    student: str | None = None,
+    stretch: bool = False,
+    unfinished: bool = False,
 ) -> str:
     """CSV for a system, from grades.csv and the system's own list of students.
 
-    `student` names the column of the list that holds the names of the folders.
+    `student` names the column of the list that holds the names of the folders. A list
+    that has a column `title` already comes back whole, with the points in it.
     """
-    to = SYSTEMS[system]
     key = student or to.student
     listed = rows(roster)
     known = listed[0].keys() if listed else ()
     if key not in known:
         raise Unmatched(f"{roster} has no column {key!r}; it has: {', '.join(known)}")
-    keep = [name for name in to.keep if name in known]
     graded = {row["student"]: row for row in rows(grades)}
     people = [row for row in listed if row[key] and row[key].strip()]
     if lost := sorted(graded.keys() - {row[key] for row in people}):
         raise Unmatched(
             f"graded, but not in the column {key!r} of {roster}: {', '.join(lost)}"
         )
+    waiting = [name for name, row in graded.items() if row["state"] == "waiting"]
+    if waiting and not unfinished:
+        raise Unmatched(
+            f"these wait for a mark: {', '.join(waiting)}. --unfinished exports them"
+            " with what they have"
+        )
     points = to.points.format(title=title)
-    columns = [*keep, points, *([to.out_of] if to.out_of else [])]
+    keep = [name for name in known if name in to.keep or points in known]
+    columns = list(dict.fromkeys([*keep, points, *([to.out_of] if to.out_of else [])]))
     out = io.StringIO()
     writer = csv.DictWriter(out, columns, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -79,6 +97,12 @@ def export(
         writer.writerow({keep[0]: "    Points Possible", points: out_of})
     for row in people:
         if row[key] in graded:
-            total = graded[row[key]]["total"]
+            total = sum_of(graded[row[key]], stretch)
             writer.writerow({**row, points: total, to.out_of: out_of})
     return out.getvalue()
+
+
+def sum_of(row: dict, stretch: bool) -> str:
+    """The total of a student, with the points of the stretch problem if they count."""
+    more = [row[name] for name in row if stretch and name.startswith("stretch")]
+    return f"{float(row['total']) + sum(float(each or 0) for each in more):g}"

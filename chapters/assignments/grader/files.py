@@ -1,5 +1,6 @@
-"""Files and folders that are replaced whole: the old one stays until the new one is."""
+"""Files that are replaced whole, and text in whatever encoding it came."""
 
+import codecs
 import os
 import shutil
 from collections.abc import Iterator
@@ -34,3 +35,14 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def decoded(path: Path) -> str:
+    """The text of a file from a spreadsheet: UTF-8 or UTF-16, and Windows' own else."""
+    text = path.read_bytes()
+    if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return text.decode("utf-16")
+    try:
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return text.decode("cp1252", errors="replace")

@@ -16,7 +16,7 @@ from .. import checks
 FOLDER = Path(checks.__file__).parent
 MACHINERY = Path(checks.__file__).read_text("utf-8")
 IMPORT = re.compile(r"^from checks import .*$", re.MULTILINE)
-PUBLIC_SEED = checks.Draw.seed_of_course
+PUBLIC_SEED = checks.Draw.public
 
 
 class Unfit(Exception):
@@ -40,6 +40,8 @@ class Question:
     """What a graded cell asks, and the checks that decide, if code decides."""
 
     name: str
+    title: str
+    text: str  # in Markdown
     points: float
     public: list[checks.Check]
     hidden: list[checks.Check]
@@ -69,9 +71,12 @@ class Master:
     """One assignment. Its questions hold its own code, never a student's."""
 
     def __init__(self, path: Path):
-        self.name = path.stem
+        self.path, self.name = path, path.stem
         self.source = path.read_text("utf-8")
         self.notebook = nbformat.reads(self.source, as_version=4)
+
+    def __reduce__(self):
+        return Master, (self.path,)  # its checks are functions that no pickle holds
 
     @property
     def title(self) -> str:
@@ -93,12 +98,15 @@ class Master:
             for cell in filter(is_given, self.cells):
                 source = cell.source.replace("from checks ", f"from {checks.__name__} ")
                 exec(compile(source, self.name, "exec"), namespace)
+            text = ""
             for cell in self.cells:
+                if cell.source.startswith("## "):
+                    text = cell.source
                 if mark(cell).get("grade"):
-                    found.append(self.question(cell, namespace))
+                    found.append(self.question(cell, text, namespace))
         return found
 
-    def question(self, cell, namespace: dict) -> Question:
+    def question(self, cell, text: str, namespace: dict) -> Question:
         name, parts = mark(cell)["grade_id"], []
         if cell.cell_type == "code":
             hidden = HIDDEN.search(cell.source)
@@ -114,7 +122,8 @@ class Master:
                 ]
                 parts.append(every)
         public, hidden = parts or ([], [])
-        return Question(name, mark(cell)["points"], public, hidden)
+        title = text.partition("\n")[0].lstrip("# ")
+        return Question(name, title, text, mark(cell)["points"], public, hidden)
 
 
 def inlined(source: str) -> str:
@@ -158,11 +167,27 @@ def for_nbgrader(master: Master, seed: str) -> nbformat.NotebookNode:
             inside, last = last_statement(found["inside"])
             start, end = found.span("inside")
             cell.source = (
-                cell.source[:start] + before + inside + after + last + cell.source[end:]
+                cell.source[: found.start()]
+                + score_of_seen(cell)
+                + cell.source[found.start() : start]
+                + before
+                + inside
+                + after
+                + last
+                + cell.source[end:]
             )
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     return notebook
+
+
+def score_of_seen(cell) -> str:
+    """The last line of a student's cell, by which nbgrader's `validate` says whether
+    all is right there. In the grader's own notebook the hidden checks come after it.
+    """
+    every = ast.parse(HIDDEN.sub("", cell.source)).body
+    names = [each.name for each in every if getattr(each, "decorator_list", [])]
+    return f"score({', '.join(names)}, of={mark(cell)['points']})\n\n\n"
 
 
 def last_statement(source: str) -> tuple[str, str]:

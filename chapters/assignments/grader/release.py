@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 
 from .. import checks
+from .course import derived
 from .files import replacing
 from .masters import (
     HIDDEN,
@@ -31,6 +32,7 @@ from .masters import (
 )
 from .sandbox import REQUIREMENTS
 
+NBGRADER = Path(__file__).parent / "nbgrader_config.py"
 SHORT = 12  # a shorter line, such as `else:`, may stand in a question too
 
 
@@ -133,13 +135,15 @@ def write(masters: list[Master], seed: str, built: Path) -> None:
     (instructor / "solved").mkdir(parents=True)
     student.mkdir()
     shutil.copy(REQUIREMENTS, student)
-    (instructor / "seed.txt").write_text(seed + "\n", "utf-8")
+    (instructor / "seed.sha256").write_text(derived(seed, "") + "\n", "utf-8")
     for master in masters:
         nbformat.write(released(master), student / f"{master.name}.ipynb")
         nbformat.write(master.notebook, instructor / "solved" / f"{master.name}.ipynb")
         source = instructor / "nbgrader" / "source" / master.name
         source.mkdir(parents=True)
-        nbformat.write(for_nbgrader(master, seed), source / f"{master.name}.ipynb")
+        own = for_nbgrader(master, derived(seed, master.name))
+        nbformat.write(own, source / f"{master.name}.ipynb")
+    shutil.copy(NBGRADER, instructor / "nbgrader")
     with zipfile.ZipFile(built / "student.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sorted(student.iterdir()):
             # Without a date, so that the same masters give the same file.

@@ -3,25 +3,31 @@
 The kernel enforces the limits; this side of the pipe believes nothing that comes out.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
+import platform
 import re
 import select
 import shutil
 import subprocess
 import sys
 import sysconfig
-import threading
+import tempfile
 import time
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+import psutil
 from packaging.requirements import Requirement
+
+from . import refused
 
 HERE = Path(__file__).parent
 WORKER = HERE / "worker.py"
+LOOK = 0.25  # seconds between two looks at the memory of a worker
 REQUIREMENTS = HERE.parent / "requirements.txt"
 
 
@@ -32,8 +38,14 @@ class Limits:
     cell: float = 10.0  # processor time of a cell
     check: float = 3.0  # processor time of the calls of one check
     wall: float = 20.0  # how many times longer each may take on the clock
+    total: float = 300.0  # on the clock, for all cells and calls together
     start: float = 600.0  # on the clock, until PyTorch is loaded
+    judging: int = 120  # processor time for comparing what was answered
+    judge: int = 1 << 30  # memory for it
+    cells: int = 1000  # code cells of a notebook
+    words: int = 20_000  # characters of an answer in words
     memory: int = 2 << 30  # address space of a process, beyond what PyTorch needs
+    together: int = 3 << 30  # memory of all its processes, without what they share
     processes: int = 8  # threads count too
     file_size: int = 16 << 20
     files: int = 64  # open at the same time
@@ -88,6 +100,12 @@ def command(limits: Limits) -> list[str]:
         for kind in ("dist-packages", "site-packages")
         for folder in root.glob(f"lib*/python3*/{kind}")
     ]
+    calls = refused.program()
+    if calls is None:
+        raise Refused(
+            f"no filter of system calls is known for {platform.machine()}, and without"
+            " one a program can take memory that no limit counts"
+        )
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     options += ["--unshare-cgroup-try", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL", "--clearenv"]
@@ -122,8 +140,30 @@ def command(limits: Limits) -> list[str]:
     return [bwrap, *options, str(python), "-I", "-S", "-B", "/worker.py"]
 
 
-def settings(limits: Limits, sandboxed: bool) -> str:
+@dataclasses.dataclass(frozen=True)
+class Sandbox:
+    """How a worker is started; where it is not closed, with the grader's own rights."""
+
+    limits: Limits
+    command: tuple[str, ...]
+    closed: bool
+
+    @classmethod
+    def tried(cls, limits: Limits, closed: bool) -> "Sandbox":
+        """Refused, in words, where this system has none that holds."""
+        alone = [sys.executable, "-I", "-B", str(WORKER)]
+        found = cls(limits, tuple(command(limits) if closed else alone), closed)
+        worker = Worker(found)
+        try:
+            worker.start({"checks": "", "given": [], "cells": []}, limits.start)
+        finally:
+            worker.close()
+        return found
+
+
+def settings(sandbox: Sandbox) -> str:
     """What the worker is told on its command line."""
+    limits = sandbox.limits
     resources = {
         "RLIMIT_AS": limits.memory,
         "RLIMIT_NPROC": limits.processes,
@@ -136,10 +176,10 @@ def settings(limits: Limits, sandboxed: bool) -> str:
         "check": limits.check,
         "wall": limits.wall,
         "reply": limits.reply,
-        "resources": resources if sandboxed else {},
+        "resources": resources if sandbox.closed else {},
         # A user of its own for each, as the kernel counts a user's processes.
-        "user": 20_000 + threading.get_native_id() % 40_000 if sandboxed else None,
-        "path": ["/site"] if sandboxed else [],
+        "user": 20_000 + os.getpid() % 40_000 if sandbox.closed else None,
+        "path": ["/site"] if sandbox.closed else [],
     }
     return json.dumps(told)
 
@@ -147,20 +187,33 @@ def settings(limits: Limits, sandboxed: bool) -> str:
 class Worker:
     """One running worker; `ask` sends a request and waits for the reply."""
 
-    def __init__(self, limits: Limits, sandboxed: bool):
-        self.limits, self.buffer = limits, bytearray()
-        start = (
-            command(limits) if sandboxed else [sys.executable, "-I", "-B", str(WORKER)]
-        )
-        self.process = subprocess.Popen(
-            [*start, settings(limits, sandboxed)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,  # bubblewrap's own; the worker closes it
-            bufsize=0,
-            start_new_session=True,
-        )
+    def __init__(self, sandbox: Sandbox):
+        self.sandbox, self.buffer = sandbox, bytearray()
+        with tempfile.TemporaryFile() as calls:
+            first, *rest = sandbox.command
+            if sandbox.closed:
+                calls.write(refused.program())
+                calls.seek(0)
+                rest = ["--seccomp", str(calls.fileno()), *rest]
+            self.process = subprocess.Popen(
+                [first, *rest, settings(sandbox)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,  # bubblewrap's own; the worker closes it
+                bufsize=0,
+                start_new_session=True,
+                pass_fds=[calls.fileno()],
+            )
         os.set_blocking(self.process.stdin.fileno(), False)
+
+    def start(self, task: dict, seconds: float) -> None:
+        """Load PyTorch, set the limits, try them, and begin with the first cell."""
+        try:
+            reply = self.ask(task, seconds)
+        except Broken:
+            raise Refused(f"the sandbox does not start: {self.said()}") from None
+        if "open" in reply:
+            raise Refused("the sandbox does not hold: " + "; ".join(reply["open"]))
 
     def said(self) -> str:
         """What bubblewrap said when it could not go on."""
@@ -190,16 +243,30 @@ class Worker:
             except BrokenPipeError:
                 raise Broken("ended the program") from None
 
+    def memory(self) -> int:
+        """What its processes hold now; the kernel limits each, but not their sum."""
+        held = 0
+        with contextlib.suppress(psutil.Error):
+            for process in psutil.Process(self.process.pid).children(recursive=True):
+                with contextlib.suppress(psutil.Error):  # it has just ended
+                    used = process.memory_info()
+                    held += used.rss - used.shared
+        return held
+
     def receive(self, deadline: float) -> dict:
         while b"\n" not in self.buffer:
-            wait = max(0.0, deadline - time.monotonic())
+            wait = min(LOOK, max(0.0, deadline - time.monotonic()))
             if not select.select([self.process.stdout], [], [], wait)[0]:
-                raise Broken("ran without an end")
+                if time.monotonic() >= deadline:
+                    raise Broken("ran without an end")
+                if self.memory() > self.sandbox.limits.together:
+                    raise Broken("took too much memory")
+                continue
             part = os.read(self.process.stdout.fileno(), 1 << 16)
             if not part:
                 raise Broken("ended the program")
             self.buffer += part
-            if len(self.buffer) > self.limits.reply:
+            if len(self.buffer) > self.sandbox.limits.reply:
                 raise Broken("answered too much")
         line, _, self.buffer = self.buffer.partition(b"\n")
         try:

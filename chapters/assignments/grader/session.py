@@ -2,11 +2,12 @@
 
 import builtins
 import contextlib
+import math
 import time
 
 from .. import checks
 from .masters import MACHINERY, Master
-from .sandbox import Broken, Limits, Refused, Worker
+from .sandbox import Broken, Refused, Sandbox, Worker
 
 GRACE = 5.0  # seconds
 
@@ -17,22 +18,36 @@ BUILTIN_ERRORS = {
 }
 
 
-def known(error) -> str:
-    """The name of an error, if it is one of Python's own: students may name others."""
-    return error if error in BUILTIN_ERRORS else "an error"
+def line(text) -> str:
+    """A student's words, on one line of some length."""
+    text = "".join(sign if sign.isprintable() else " " for sign in str(text)[:200])
+    return text.strip()
+
+
+def described(reply: dict) -> str:
+    """An error by its name, if it is one of Python's own: students may name others.
+
+    Then its message, and the line of the student's cell that it came from.
+    """
+    error = reply["error"]
+    name = error if isinstance(error, str) and error in BUILTIN_ERRORS else "an error"
+    message, number = line(reply.get("message") or ""), reply.get("line")
+    place = f" (line {number} of its cell)" if type(number) is int else ""
+    return f"{name}{': ' * bool(message)}{message}{place}"
 
 
 class Session:
     """Code cells, as [number, source], and the worker that runs them.
 
-    The worker is started anew where the student's code ended it. `stopped` says which
-    cells did not run to their end, and why.
+    The worker is started anew where the student's code ended it. `notes` says which
+    cells did not run to their end, and why, and which lines were not run.
     """
 
-    def __init__(self, master: Master, cells: list, limits: Limits, sandboxed: bool):
-        self.master, self.limits, self.sandboxed = master, limits, sandboxed
-        self.cells, self.stopped, self.skipped = cells, {}, set()
+    def __init__(self, master: Master, cells: list, sandbox: Sandbox):
+        self.master, self.sandbox, self.limits = master, sandbox, sandbox.limits
+        self.cells, self.notes, self.skipped = cells, {}, set()
         self.worker, self.started = None, 0
+        self.end = math.inf  # of all their time; set when the first sandbox has started
 
     def __enter__(self):
         return self
@@ -45,11 +60,22 @@ class Session:
             self.worker.close()
         self.worker = None
 
+    def until(self, seconds: float) -> float:
+        """When something that may take so long is over, on the clock."""
+        return min(time.monotonic() + seconds, self.end)
+
+    def left(self, deadline: float) -> float:
+        return max(0.0, deadline - time.monotonic())
+
     def ready(self) -> Worker | None:
         """A worker that has run the cells, if the student's code leaves us one."""
-        while not self.worker and self.started < self.limits.sandboxes:
+        while (
+            not self.worker
+            and self.started < self.limits.sandboxes
+            and time.monotonic() < self.end
+        ):
             self.started += 1
-            self.worker = Worker(self.limits, self.sandboxed)
+            self.worker = Worker(self.sandbox)
             try:
                 self.run_cells()
             except Broken:
@@ -60,47 +86,52 @@ class Session:
         """All of them but those that ended an earlier worker."""
         cells = [cell for cell in self.cells if cell[0] not in self.skipped]
         task = {"checks": MACHINERY, "given": self.master.given, "cells": cells}
-        running = None
         try:
-            reply = self.worker.ask(task, self.limits.start)
-        except Broken:
-            # No cell has run yet: this is not the student's fault.
-            raise Refused(f"the sandbox does not start: {self.worker.said()}") from None
-        while "ready" not in reply:
-            if self.sandboxed and running is None and "open" in reply:
-                raise Refused("the sandbox does not hold: " + "; ".join(reply["open"]))
-            if reply.get("cell") not in [number for number, _ in cells]:
-                raise Broken("sent no reply")
-            running = reply["cell"]
-            if "error" in reply:
-                self.stopped[running] = self.why(reply)
+            self.worker.start(task, self.left(self.until(self.limits.start)))
+        except Refused:
+            if self.started > 1:  # the sandbox did hold, and the time is over
+                raise Broken("left no time to start again") from None
+            raise
+        self.end = min(self.end, time.monotonic() + self.limits.total)
+        wall = self.limits.cell * self.limits.wall
+        for number, _ in cells:
             try:
-                wall = self.limits.cell * self.limits.wall
-                reply = self.worker.receive(time.monotonic() + wall)
-            except Broken:
-                self.stopped[running] = "ended the program, or ran without an end"
-                self.skipped.add(running)
+                reply = self.worker.receive(self.until(wall))
+                if reply.get("cell") != number:
+                    raise Broken("sent no reply")
+            except Broken as how:
+                self.notes[number] = [str(how)]
+                self.skipped.add(number)
                 raise
+            self.notes[number] = self.said(reply)
+        if "ready" not in self.worker.receive(self.until(wall)):
+            raise Broken("sent no reply")
 
-    def why(self, reply: dict) -> str:
-        if reply["error"] == "OutOfTime":
-            return f"ran for more than {self.limits.cell:g} seconds"
-        line = reply.get("line")
-        place = f" on line {line}" if type(line) is int else ""
-        return f"stopped with {known(reply['error'])}{place}"
+    def said(self, reply: dict) -> list[str]:
+        """What there is to say of a cell that was run; a student's words are cut."""
+        skipped = reply.get("skipped")
+        every = skipped if isinstance(skipped, list) else []
+        found = [f"was run without {line(each)!r}" for each in every[:10]]
+        if reply.get("error") == "OutOfTime":
+            found.append(f"ran for more than {self.limits.cell:g} seconds")
+        elif "error" in reply:
+            found.append(f"stopped with {described(reply)}")
+        return found
 
     def failure(self, check: checks.Check, seed: str) -> str | None:
         """What the student is told if the check fails; None if it holds."""
         worker, alive = self.ready(), True
         if worker is None:
-            return "the notebook ended the program too often to go on"
+            if time.monotonic() < self.end:
+                return "the notebook ended the program too often to go on"
+            return f"the notebook took more than {self.limits.total:g} seconds in all"
         # The worker keeps to its own limit; this one is for a worker that does not.
-        deadline = time.monotonic() + self.limits.check * self.limits.wall + GRACE
+        deadline = self.until(self.limits.check * self.limits.wall + GRACE)
 
         def ask(request: dict) -> dict:
             nonlocal alive
             try:
-                reply = worker.ask(request, max(0.0, deadline - time.monotonic()))
+                reply = worker.ask(request, self.left(deadline))
             except Broken:
                 alive = False
                 self.close()
@@ -139,7 +170,7 @@ class Session:
         if error == "NotImplementedError" or ("answer", None) in reply.items():
             raise checks.Unwritten(f"{name} is not written")
         if error not in (None, "unreadable"):
-            raise checks.Wrong(f"{name} raised {known(error)}")
+            raise checks.Wrong(f"{name} raised {described(reply)}")
         try:
             return checks.decode(reply["answer"])
         except Exception:

@@ -4,31 +4,42 @@ It is started as a file of its own, inside the sandbox, with nothing of the grad
 beside it. It reads requests and writes replies, one line of JSON each:
 
     {"checks": SOURCE, "given": [SOURCE, ...], "cells": [[NUMBER, SOURCE]]}
-        -> {"cell": NUMBER} before each cell,
-           {"cell": NUMBER, "error": NAME, "line": NUMBER} where one stops,
+        -> {"started": true}, then after each cell, in their order,
+           {"cell": NUMBER, "skipped": [LINE, ...]}, with an ERROR where it stopped,
            and {"ready": true} after the last
     {"begin": true}                     -> {"begun": true}, there is a fresh copy
-    {"call": NAME, "arguments": [...]}  -> {"answer": VALUE} or {"error": NAME}
+    {"call": NAME, "arguments": [...]}  -> {"answer": VALUE} or an ERROR
     {"end": true}                       -> {"ended": true}
 
+An ERROR is "error": NAME, and "message" and "line" where there are any.
 Where a call ends the copy, the reply is {"ended": HOW}, and the original goes on.
 Before the first cell it tries the sandbox. If that does not hold, the reply is
 {"open": [WHAT, ...]}, and nothing is run.
 """
 
+import ast
+import asyncio
 import contextlib
+import ctypes
+import inspect
 import json
+import math
 import os
 import random
 import re
+import resource
 import select
 import signal
 import socket
 import sys
 import time
+import traceback
+import types
 from pathlib import Path
 
 LIMITS = {}  # told on the command line
+USER_NAMESPACE = 0x10000000  # CLONE_NEWUSER
+TOP_LEVEL_AWAIT = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
 
 
 class OutOfTime(BaseException):
@@ -43,10 +54,15 @@ def become_an_ordinary_user() -> None:
         os.setresuid(LIMITS["user"], LIMITS["user"], LIMITS["user"])
 
 
+def lift_limits() -> None:
+    """Those of the process that judges, which started this one, are not meant here."""
+    for name in (resource.RLIMIT_AS, resource.RLIMIT_CPU):
+        hard = resource.getrlimit(name)[1]
+        resource.setrlimit(name, (hard, hard))
+
+
 def set_limits() -> None:
     """From here on the kernel refuses more. Memory is what comes on top of now."""
-    import resource  # Windows has none, and no sandbox
-
     for name, limit in LIMITS["resources"].items():
         if name == "RLIMIT_AS":
             pages = int(Path("/proc/self/statm").read_text("utf-8").split()[0])
@@ -61,8 +77,8 @@ class Closed(Exception):
 class Channel:
     """Lines of JSON, read from one file and written to another."""
 
-    def __init__(self, requests: int, replies: int):
-        self.requests, self.replies = requests, replies
+    def __init__(self, requests: int, replies: int, longest: float = math.inf):
+        self.requests, self.replies, self.longest = requests, replies, longest
 
     def receive(self, seconds: float | None = None) -> bytes:
         deadline = seconds and time.monotonic() + seconds
@@ -73,7 +89,7 @@ class Channel:
                 raise Closed("late")
             part = os.read(self.requests, 1 << 16)
             line += part
-            if not part or len(line) > LIMITS["reply"]:
+            if not part or len(line) > self.longest:
                 raise Closed("too long" if part else "ended")
         return bytes(line)
 
@@ -113,6 +129,14 @@ def what_is_open() -> list[str]:
         found.append("files can be written outside of /tmp")
     if Path("/proc/1/comm").read_text("utf-8") != "bwrap\n":
         found.append("other programs can be seen")
+    kernel = ctypes.CDLL(None)
+    if kernel.shmget(0, 1, 0o1600) >= 0:
+        found.append("System V gives memory that no limit counts")
+    if os.fork() == 0:
+        os._exit(kernel.unshare(USER_NAMESPACE) == 0)
+    if os.wait()[1]:
+        found.append("a program can make a name space of its own")
+    # Last, because the kernel counts a process for a moment after its end.
     try:
         for _ in range(LIMITS["resources"]["RLIMIT_NPROC"]):
             copies.append(os.fork())
@@ -127,20 +151,45 @@ def what_is_open() -> list[str]:
     return found
 
 
-def without_magics(source: str) -> str:
-    """The lines that Python reads; IPython's own (%, !, ?) are left out."""
-    if source.lstrip().startswith("%%") and not source.lstrip().startswith("%%time"):
-        return ""
-    own = re.compile(r"^\s*[%!?].*$|^.*\?\s*$", re.MULTILINE)
-    return own.sub("", source)
+class Shell:
+    """What code finds in the place of IPython: magics and commands are not run."""
+
+    def __init__(self, namespace: dict):
+        self.namespace, self.skipped = namespace, []
+
+    def run_line_magic(self, name: str, line: str, **_) -> None:
+        if name == "time":
+            exec(line, self.namespace)
+        else:
+            self.skipped.append(f"%{name} {line}")
+
+    def run_cell_magic(self, name: str, line: str, cell: str) -> None:
+        self.skipped.append(f"%%{name} {line}")
+
+    def system(self, line: str) -> None:
+        self.skipped.append(f"!{line}")
+
+    def getoutput(self, line: str) -> list:
+        self.system(line)
+        return []
+
+    def __getattr__(self, name: str):
+        return shows_nothing
 
 
-def compiled(source: str, number: int):
-    name = f"<cell {number}>"
-    try:
-        return compile(source, name, "exec")
-    except SyntaxError:
-        return compile(without_magics(source), name, "exec")
+def shows_nothing(*_, **__) -> None:
+    """`display` and all that else would show something."""
+
+
+def supply_ipython(namespace: dict) -> Shell:
+    """Notebooks have `display` and `get_ipython`, and may import them."""
+    shell = Shell(namespace)
+    for name in ("IPython", "IPython.display"):
+        module = sys.modules[name] = types.ModuleType(name)
+        module.__getattr__ = lambda name: shows_nothing
+        module.get_ipython = lambda: shell
+    namespace |= {"display": shows_nothing, "get_ipython": lambda: shell}
+    return shell
 
 
 def only_one_returns(process: int) -> None:
@@ -150,7 +199,7 @@ def only_one_returns(process: int) -> None:
 
 
 def run_cell(number: int, source: str, namespace: dict) -> dict:
-    """What stopped the cell, if anything did: the name of the error and the line."""
+    """What stopped the cell, if anything did."""
     seen, process = [], os.getpid()
 
     def stop(*_):
@@ -162,21 +211,30 @@ def run_cell(number: int, source: str, namespace: dict) -> dict:
     signal.signal(signal.SIGPROF, stop)
     signal.setitimer(signal.ITIMER_PROF, LIMITS["cell"], 1)
     try:
-        exec(compiled(source, number), namespace)
-    except SyntaxError as error:
-        return {"error": "SyntaxError", "line": error.lineno}
+        code = compile(source, f"<cell {number}>", "exec", TOP_LEVEL_AWAIT)
+        waits = eval(code, namespace)
+        if code.co_flags & inspect.CO_COROUTINE:
+            asyncio.run(waits)
     except BaseException as error:
-        line, trace = None, error.__traceback__
-        while trace:
-            if trace.tb_frame.f_code.co_filename == f"<cell {number}>":
-                line = trace.tb_lineno
-            trace = trace.tb_next
-        return {"error": type(error).__name__, "line": line}
+        return described(error)
     finally:
         only_one_returns(process)
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.signal(signal.SIGPROF, signal.SIG_DFL)
     return {}
+
+
+def described(error: BaseException) -> dict:
+    """Its name and message, and the last line of a cell that it passed through."""
+    found = {"error": type(error).__name__}
+    with contextlib.suppress(BaseException):  # a student's own error may raise others
+        if isinstance(error, SyntaxError):
+            return {**found, "message": error.msg, "line": error.lineno}
+        for frame in traceback.extract_tb(error.__traceback__):
+            if frame.filename.startswith("<cell "):
+                found["line"] = frame.lineno
+        found["message"] = str(error)[:200]
+    return found
 
 
 def answer(request: dict, namespace: dict, machinery: dict) -> dict:
@@ -188,7 +246,7 @@ def answer(request: dict, namespace: dict, machinery: dict) -> dict:
     try:
         value = function(*machinery["decode"](request["arguments"]))
     except BaseException as error:
-        return {"error": type(error).__name__}
+        return described(error)
     finally:
         only_one_returns(process)
     try:
@@ -230,7 +288,7 @@ class Copy:
         if self.process:
             os.close(theirs_in)
             os.close(theirs_out)
-            self.channel = Channel(ours_in, ours_out)
+            self.channel = Channel(ours_in, ours_out, LIMITS["reply"])
             self.deadline = time.monotonic() + LIMITS["check"] * LIMITS["wall"]
         else:
             for file in (grader.requests, grader.replies, ours_in, ours_out):
@@ -247,7 +305,7 @@ class Copy:
         try:
             self.channel.send(request)
             reply = self.channel.receive(max(0.0, self.deadline - time.monotonic()))
-            if json.loads(reply).keys() not in ({"answer"}, {"error"}):
+            if not json.loads(reply).keys() & {"answer", "error"}:
                 raise ValueError
             return reply
         except (ValueError, AttributeError, RecursionError):
@@ -276,6 +334,7 @@ class Copy:
 def main() -> None:
     LIMITS.update(json.loads(sys.argv[1]))
     become_an_ordinary_user()
+    lift_limits()
     grader = to_the_grader()
     sys.path[:0] = LIMITS["path"]
     task = json.loads(grader.receive())
@@ -296,10 +355,12 @@ def main() -> None:
             exec(source, namespace)
 
     run_given()
+    shell = supply_ipython(namespace)
+    grader.send(encoded({"started": True}))
     for number, source in task["cells"]:
-        grader.send(encoded({"cell": number}))
-        if stopped := run_cell(number, source, namespace):
-            grader.send(encoded({"cell": number, **stopped}))
+        stopped = run_cell(number, source, namespace)
+        grader.send(encoded({"cell": number, "skipped": shell.skipped[:10], **stopped}))
+        shell.skipped = []
     run_given()
     end_all_others()
     grader.send(encoded({"ready": True}))
