@@ -102,7 +102,7 @@ class Llama(nn.Module):
         self,
         token_ids: Int[Tensor, "*batch seq"],
         *,
-        positions: Int[Tensor, "*positions seq-1"] | None = None,
+        positions: Int[Tensor, "*positions read"] | None = None,
         mask: Bool[Tensor, "..."] | None = None,
     ) -> Float[Tensor, "*batch seq-1"]:
         """How surprising each token is after those before it, in nats.

@@ -109,9 +109,9 @@ def unembed(
 
 
 def next_token_losses(
-    scores: Float[Tensor, "*batch seq-1 vocab_size"],
+    scores: Float[Tensor, "*batch read vocab_size"],
     token_ids: Int[Tensor, "*batch seq"],
-) -> Float[Tensor, "*batch seq-1"]:
+) -> Float[Tensor, "*batch read"]:
     """How surprising each token is but the first, in nats, by the scores before it.
 
     >>> scores = torch.zeros(2, 4)  # after two tokens, each of four is as likely
