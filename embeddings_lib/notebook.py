@@ -103,7 +103,8 @@ class Tokens:
         red, green, blue = (int(COLOURS[i % 6][at : at + 2], 16) for at in (1, 3, 5))
         return (
             '<span style="display:inline-block;margin:2px;padding:3px 6px;'
-            f'border-radius:5px;text-align:center;background:rgba({red},{green},{blue},0.25)">'
+            "border-radius:5px;text-align:center;"
+            f'background:rgba({red},{green},{blue},0.25)">'
             f'<code style="background:none;border:0;padding:0;color:inherit">'
             f"{html.escape(self.pieces[i])}</code><br>"
             f'<span style="font-size:0.75em">{self.ids[i]}</span></span>'

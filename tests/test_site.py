@@ -85,6 +85,7 @@ def test_no_markup_is_left_raw(pages):
                 code.extract()
             text = block.get_text()
             assert "```" not in text, path.name
+            assert not re.search(r"\| (—|---) \|", text), f"a table in {path.name}"
             assert not re.search(r"\{(code-cell|cite|doc|ref|bibliography)", text), (
                 path.name
             )
