@@ -53,7 +53,7 @@ SCHEMES = {"plain": {}} | {
     )
 }
 for factor in (2, 4):
-    SCHEMES[f"YaRN {factor}"]["attention_factor"] = yarn_attention_factor(factor)
+    SCHEMES[f"YaRN {factor}"]["attention_factor"] = yarn_attention_factor(float(factor))
 
 
 def prose() -> str:

@@ -6,6 +6,7 @@ The kernel enforces the limits; this side of the pipe believes nothing that come
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import platform
 import re
@@ -189,6 +190,7 @@ class Worker:
 
     def __init__(self, sandbox: Sandbox):
         self.sandbox, self.buffer = sandbox, bytearray()
+        self.most = math.inf  # bytes of memory; set where the student's code begins
         with tempfile.TemporaryFile() as calls:
             first, *rest = sandbox.command
             if sandbox.closed:
@@ -214,6 +216,7 @@ class Worker:
             raise Refused(f"the sandbox does not start: {self.said()}") from None
         if "open" in reply:
             raise Refused("the sandbox does not hold: " + "; ".join(reply["open"]))
+        self.most = self.sandbox.limits.together
 
     def said(self) -> str:
         """What bubblewrap said when it could not go on."""
@@ -259,7 +262,7 @@ class Worker:
             if not select.select([self.process.stdout], [], [], wait)[0]:
                 if time.monotonic() >= deadline:
                     raise Broken("ran without an end")
-                if self.memory() > self.sandbox.limits.together:
+                if self.memory() > self.most:
                     raise Broken("took too much memory")
                 continue
             part = os.read(self.process.stdout.fileno(), 1 << 16)
