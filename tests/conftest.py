@@ -61,14 +61,15 @@ def site(tmp_path_factory):
     with FileLock(folder / "site.lock"):
         finished = folder / "site.finished"
         if not finished.exists():
-            build(folder)
+            build(folder, "--all", "-W", "-n", "--keep-going")
             finished.touch()
     return folder / "_build" / "html"
 
 
-def build(folder: Path) -> None:
+def build(folder: Path, *options: str | Path) -> None:
+    """The book, into the folder; a failure shows what was said."""
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    options = ["--all", "-W", "-n", "--keep-going", "-q", "--path-output", folder]
+    options = ["-q", "--path-output", folder, *options]
     result = subprocess.run(
         [jupyter_book, "build", ROOT, *options], capture_output=True, text=True
     )

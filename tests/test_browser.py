@@ -9,10 +9,7 @@ import math
 import random
 import re
 import shutil
-import subprocess
-import sys
 from itertools import pairwise, product
-from pathlib import Path
 
 import pikepdf
 import pytest
@@ -45,7 +42,7 @@ from tests.browser import (
     number,
     served,
 )
-from tests.notebooks import ROOT
+from tests.conftest import build
 
 
 @pytest.fixture(scope="module")
@@ -658,12 +655,8 @@ def test_the_epub_lists_its_chapters_and_keeps_the_shape_of_figures(browser, tmp
     part = {"caption": "Where am I?", "chapters": [{"file": chapter}]}
     toc = {"format": "jb-book", "root": "book/intro", "parts": [part]}
     (tmp_path / "toc.yml").write_text(json.dumps(toc), "utf-8")
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    options = ["--toc", tmp_path / "toc.yml", "--path-output", tmp_path, "-q"]
-    options += ["--builder", "custom", "--custom-builder", "epub"]
-    subprocess.run(
-        [jupyter_book, "build", ROOT, *options], check=True, capture_output=True
-    )
+    options = ["--builder", "custom", "--custom-builder", "epub"]
+    build(tmp_path, "--toc", tmp_path / "toc.yml", *options)
     book = tmp_path / "_build" / "epub"
     contents = BeautifulSoup((book / "nav.xhtml").read_text("utf-8"), "html.parser")
     places = [link["href"] for link in contents.select("a[href]")]

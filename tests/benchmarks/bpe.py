@@ -164,7 +164,7 @@ PARTS = {"training": training, "long words": long_words, "encoding": encoding}
 
 
 def main():
-    machine = setting("bpe", ROUNDS, ("tokenizers", "tiktoken", "regex"))
+    machine = setting("bpe", ("tokenizers", "tiktoken", "regex"), rounds=ROUNDS)
     goals.keep_parts(RESULT, machine, PARTS)
 
 

@@ -10,13 +10,11 @@ hour of one core, and goes on where an earlier call was stopped. Delete the stor
 results to run it anew.
 """
 
-import json
 import random
 import re
 import statistics
 from functools import partial
 from hashlib import sha256
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -30,11 +28,12 @@ from embeddings_lib.rotary_scaling import (
     yarn,
     yarn_attention_factor,
 )
+from embeddings_lib.token_embedding import next_token_losses
+from tests import notebooks
 from tests.benchmarks import goals
 from tests.benchmarks.measure import setting
 
 RESULTS = goals.RESULTS / "far_text.json"
-CHAPTERS = Path(__file__).parents[2] / "chapters"
 TRAINED, LENGTH, STEP = 8192, 12 * 1024, 1024
 TEXTS = 3
 PLACES = ("harbour", "library", "bakery", "museum")
@@ -59,10 +58,10 @@ for factor in (2, 4):
 def prose() -> str:
     """What the chapters say, without code, formulas and marks: new to the model."""
     cells = [
-        "".join(cell["source"])
-        for path in sorted(CHAPTERS.glob("[0-9]*.ipynb"))
-        for cell in json.loads(path.read_text("utf-8"))["cells"]
-        if cell["cell_type"] == "markdown"
+        cell.source
+        for path in notebooks.CHAPTERS
+        for cell in notebooks.read(path).cells
+        if cell.cell_type == "markdown"
     ]
     text = "\n\n".join(cells)
     text = re.sub(r"```.*?```|\$\$.*?\$\$|<[^>]*>", "", text, flags=re.DOTALL)
@@ -71,7 +70,6 @@ def prose() -> str:
     return re.sub(r"\n{3,}", "\n\n", re.sub(r"[*`$#]", "", "\n".join(lines)))
 
 
-PROSE = prose()
 SETTINGS = {
     "trained": TRAINED,
     "length": LENGTH,
@@ -81,7 +79,6 @@ SETTINGS = {
     "asked": list(ASKED),
     "cue": CUE,
     "passage": PASSAGE,
-    "prose": sha256(PROSE.encode()).hexdigest(),
 }
 
 
@@ -89,9 +86,9 @@ def digits(text: int, place: str) -> str:
     return str(random.Random(f"{text} {place}").randrange(10_000, 100_000))
 
 
-def text_with_keys(number: int, encoding) -> list[int]:
-    """Tokens of a text, with a key after every 200 of the first."""
-    tokens = encoding.encode(PROSE, disallowed_special=())
+def text_with_keys(text: str, number: int, encoding) -> list[int]:
+    """Tokens of a part of the text, with a key after every 200 of the first."""
+    tokens = encoding.encode(text, disallowed_special=())
     start = number * len(tokens) // TEXTS
     tokens = tokens[start:]
     ids = []
@@ -105,15 +102,15 @@ def text_with_keys(number: int, encoding) -> list[int]:
 def continued(model: Llama, ids: list[int], cache: list) -> tuple[Tensor, list[int]]:
     """After the text of a cache: the loss of each token but the first, in nats, and the
     likeliest one in its place. The cache stays as it is."""
-    scores = model(torch.tensor(ids), cache=list(cache))[:-1]
-    loss = F.cross_entropy(scores, torch.tensor(ids[1:]), reduction="none")
-    return loss, scores.argmax(dim=-1).tolist()
+    ids = torch.tensor(ids)
+    scores = model(ids, cache=list(cache))[:-1]
+    return next_token_losses(scores, ids), scores.argmax(dim=-1).tolist()
 
 
 @torch.no_grad()
-def read(model: Llama, encoding, number: int) -> dict:
+def read(model: Llama, encoding, number: int, ids: list[int]) -> dict:
     """What each thousand tokens cost, and what is then known of the early text."""
-    ids, cache = text_with_keys(number, encoding), []
+    cache = []
     hidden = model.hidden(torch.tensor(ids), cache=cache)
     nexts = torch.tensor(ids[1:]).split(STEP)
     costs = [
@@ -143,21 +140,19 @@ def read(model: Llama, encoding, number: int) -> dict:
 def main():
     torch.set_num_threads(1)
     model, encoding = load_smollm2()
-    machine = setting(__spec__.name, 1, ("torch",))
-    result = {"machine": machine, "settings": SETTINGS, "runs": []}
-    if RESULTS.exists():
-        stored = json.loads(RESULTS.read_text("utf-8"))
-        if stored["settings"] == SETTINGS:  # go on where an earlier call was stopped
-            result = stored
+    text, trained = prose(), model.rotary
+    settings = SETTINGS | {"prose": sha256(text.encode()).hexdigest()}
+    result = goals.resumed(RESULTS, setting("far_text", ("torch",)), settings)
     done = {(run["text"], run["scheme"]) for run in result["runs"]}
     for number in range(TEXTS):
         for scheme, options in SCHEMES.items():
             if (number, scheme) in done:
                 continue
             model.rotary = RotaryPositions(
-                64, base=100_000.0, layout="pairs", **options
+                trained.head_dim, base=trained.base, layout=trained.layout, **options
             )
-            found = read(model, encoding, number)
+            ids = text_with_keys(text, number, encoding)
+            found = read(model, encoding, number, ids)
             result["runs"].append({"text": number, "scheme": scheme, **found})
             goals.keep(RESULTS, result)
             at_end = found["asked"][-1]

@@ -33,6 +33,15 @@ def keep(path: Path, result: dict) -> None:
         new.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
 
 
+def resumed(path: Path, machine: dict, settings: dict) -> dict:
+    """The runs kept so far, if they have these settings, or none."""
+    if path.exists():
+        stored = json.loads(path.read_text("utf-8"))
+        if stored["settings"] == settings:
+            return stored
+    return {"machine": machine, "settings": settings, "runs": []}
+
+
 def keep_parts(path: Path, machine: dict, parts: dict[str, Callable]) -> None:
     """Run the parts named on the command line, or all; the others stay as stored."""
     for part in sys.argv[1:] or parts:

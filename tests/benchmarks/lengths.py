@@ -7,9 +7,6 @@ where an earlier call was stopped. Delete the stored results to run it anew.
 """
 
 import itertools
-import json
-import platform
-import time
 
 import torch
 
@@ -17,7 +14,7 @@ from embeddings_lib.experiments.schemes import SCHEMES, VARIANTS, model_with
 from embeddings_lib.experiments.texts import MarkovText, repeated_blocks
 from embeddings_lib.training import train
 from tests.benchmarks import goals
-from tests.benchmarks.measure import processor
+from tests.benchmarks.measure import setting
 
 RESULTS = goals.RESULTS / "lengths.json"
 LENGTH, REACH, BIN = 32, 8, 8
@@ -102,11 +99,7 @@ def binned(losses):
 
 def main():
     torch.set_num_threads(1)
-    result = {"machine": machine(), "settings": SETTINGS, "runs": []}
-    if RESULTS.exists():
-        stored = json.loads(RESULTS.read_text("utf-8"))
-        if stored["settings"] == SETTINGS:  # go on where an earlier call was stopped
-            result = stored
+    result = goals.resumed(RESULTS, setting("lengths", ("torch",)), SETTINGS)
     done = {(run["task"], run["scheme"], run["seed"]) for run in result["runs"]}
     schemes = SCHEMES + VARIANTS
     for which in itertools.product(("markov", "copying"), schemes, SETTINGS["seeds"]):
@@ -120,18 +113,6 @@ def main():
         goals.keep(RESULTS, result)
         at_length, at_end = (found["by_position"][i] for i in (LENGTH // BIN - 1, -1))
         print(f"{task:8} {scheme:18} {seed} {at_length:6.2f} {at_end:6.2f}")
-
-
-def machine():
-    return {
-        "command": "python -m tests.benchmarks.lengths",
-        "date": time.strftime("%Y-%m-%d"),
-        "processor": processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": 1,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
 
 
 if __name__ == "__main__":

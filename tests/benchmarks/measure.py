@@ -111,14 +111,15 @@ def machine() -> dict[str, object]:
     }
 
 
-def setting(module: str, rounds: int, packages: tuple[str, ...]) -> dict[str, object]:
+def setting(module: str, packages: tuple[str, ...], **more) -> dict[str, object]:
     """What a module of benchmarks of its own ran on: one thread, and these packages."""
     return {
         "command": f"python -m tests.benchmarks.{module}",
         "date": date.today().isoformat(),
         "processor": processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "threads": 1,
-        "rounds": rounds,
+        **more,
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
     }

@@ -163,7 +163,7 @@ PARTS = {"opening": opening, "prefill": prefill, "decoding": decoding}
 
 def main():
     torch.set_num_threads(1)
-    machine = setting("real_model", ROUNDS, ("torch", "transformers"))
+    machine = setting("real_model", ("torch", "transformers"), rounds=ROUNDS)
     goals.keep_parts(RESULT, machine, PARTS)
 
 

@@ -24,10 +24,10 @@ from tests.benchmarks.lengths import (
     SETTINGS,
     generator,
     learn,
-    machine,
     model_for,
     scores,
 )
+from tests.benchmarks.measure import setting
 
 RESULTS = goals.RESULTS / "turns.json"
 HEAD_DIM = SETTINGS["embed_dim"] // SETTINGS["heads"]
@@ -98,7 +98,5 @@ def answers(model, seq):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    command = {"command": "python -m tests.benchmarks.turns"}
-    goals.keep_parts(
-        RESULTS, machine() | command, {"rotations": rotations, "keys": keys}
-    )
+    parts = {"rotations": rotations, "keys": keys}
+    goals.keep_parts(RESULTS, setting("turns", ("torch",)), parts)

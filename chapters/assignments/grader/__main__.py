@@ -9,10 +9,11 @@ from pathlib import Path
 from .collect import Roster, collect, feedback, report_of
 from .course import Course, WrongSeed
 from .export import SYSTEMS, Unmatched, export, rows
+from .files import replacing
 from .grade import Batch
 from .masters import FOLDER, Master, Unfit
 from .release import release
-from .report import BadScores, read_marks, report
+from .report import BadScores, read_marks, report, write
 from .sandbox import Refused
 
 
@@ -46,8 +47,7 @@ def run_collect(options) -> None:
     new = {row["assignment"] for row in table}
     old = rows(path) if path.exists() else []
     before = [row for row in old if row["assignment"] not in new | {""}]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(report_of(before + table), "utf-8")
+    write(path, report_of(before + table))
     for row in table:
         if row["note"]:
             print(f"{row.get('file') or row['student']}: {row['note']}")
@@ -59,7 +59,8 @@ def run_feedback(options) -> None:
     course, (master,) = options.course, masters([options.assignment])
     pages = course.grades / master.name / "feedback"
     path = course.grades / master.name / "feedback.zip"
-    path.write_bytes(feedback(rows(course.collected), master.name, pages))
+    with replacing(path) as new:
+        new.write_bytes(feedback(rows(course.collected), master.name, pages))
     print(path)
 
 

@@ -185,6 +185,16 @@ def settings(sandbox: Sandbox) -> str:
     return json.dumps(told)
 
 
+def held(processes: list[psutil.Process]) -> int:
+    """Bytes of memory that they do not share with a file or with others."""
+    found = 0
+    for process in processes:
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            used = process.memory_info()
+            found += used.rss - used.shared
+    return found
+
+
 class Worker:
     """One running worker; `ask` sends a request and waits for the reply."""
 
@@ -248,13 +258,9 @@ class Worker:
 
     def memory(self) -> int:
         """What its processes hold now; the kernel limits each, but not their sum."""
-        held = 0
         with contextlib.suppress(psutil.Error):
-            for process in psutil.Process(self.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.Error):  # it has just ended
-                    used = process.memory_info()
-                    held += used.rss - used.shared
-        return held
+            return held(psutil.Process(self.process.pid).children(recursive=True))
+        return 0
 
     def receive(self, deadline: float) -> dict:
         while b"\n" not in self.buffer:
