@@ -76,7 +76,7 @@ FUNCTIONS = {
     ),
     "forges_a_length": (
         "import os\nfor fd in range(3, 64):\n"
-        '  try: os.write(fd, b\'{"answer": {"bytes": 1000000000}}\\n\')\n'
+        '  try: os.write(fd, b\'{"answer": {"bytes": 1000000000}}\\n\' * 2)\n'
         "  except OSError: pass\nreturn 2 * n",
         "returned what no check reads",
     ),

@@ -79,19 +79,20 @@ class Channel:
 
     def __init__(self, requests: int, replies: int, longest: float = math.inf):
         self.requests, self.replies, self.longest = requests, replies, longest
+        self.unread = b""  # what came after the last line that was taken
 
     def receive(self, seconds: float | None = None) -> bytes:
         deadline = seconds and time.monotonic() + seconds
-        line = bytearray()
-        while not line.endswith(b"\n"):
+        while b"\n" not in self.unread:
             left = deadline and max(0.0, deadline - time.monotonic())
             if not select.select([self.requests], [], [], left)[0]:
                 raise Closed("late")
             part = os.read(self.requests, 1 << 16)
-            line += part
-            if not part or len(line) > self.longest:
+            self.unread += part
+            if not part or len(self.unread) > self.longest:
                 raise Closed("too long" if part else "ended")
-        return bytes(line)
+        line, _, self.unread = self.unread.partition(b"\n")
+        return line + b"\n"
 
     def send(self, line: bytes) -> None:
         while line:
