@@ -244,8 +244,9 @@ def test_the_search_is_accessible_and_hides_nothing_of_the_query(tab, reader):
 
 def test_the_search_page_finds_sections_too(tab):
     visit = tab.open("search.html?q=RoPE")
-    first = visit.page.locator(".found a").first
+    first = visit.page.locator(".found a:visible").first
     expect(first).to_contain_text("Rotary positions")
+    expect(visit.page.locator("input[name=q]:visible")).to_have_value("RoPE")
     assert visit.problems == []
 
 

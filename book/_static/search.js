@@ -73,10 +73,11 @@
     }
   }
 
-  const forms = [...document.querySelectorAll("form.bd-search")].map(attach);
-  if (document.querySelector("#search-results")) {
-    const { input, update } = forms[0];
-    input.value = new URLSearchParams(location.search).get("q") ?? "";
-    update().catch(ask_sphinx);
+  const searches = new Map();
+  for (const form of document.querySelectorAll("form.bd-search")) searches.set(form, attach(form));
+  const on_page = searches.get(document.querySelector(".bd-search-container form"));
+  if (on_page) {
+    on_page.input.value = new URLSearchParams(location.search).get("q") ?? "";
+    on_page.update().catch(ask_sphinx);
   }
 }
