@@ -494,7 +494,7 @@ def test_every_explorer_is_folded_where_its_chapter_leads_to_it(site):
     found = []
     for path in sorted(site.glob("chapters/*.html")):
         page = BeautifulSoup(path.read_text("utf-8"), "lxml")
-        for place in page.select("details.explorer-here"):
+        for place in page.select("details.explorer-folded"):
             name = place.select_one("[data-explorer]")["data-explorer"]
             above = place.find_previous_sibling("p")
             assert above.select(f"a[href$='explore/{name}.html']")
@@ -505,9 +505,9 @@ def test_every_explorer_is_folded_where_its_chapter_leads_to_it(site):
 def test_an_explorer_opens_inside_its_chapter_and_not_before_it_is_asked(tab):
     visit = tab.open("chapters/08_rotary_positions.html")
     loaded = {each.url.rpartition("/")[2].partition("?")[0] for each in visit.asked}
-    assert "here.js" in loaded
+    assert "folded.js" in loaded
     assert not {"kit.js", "rotary.js"} & loaded
-    visit.page.locator(".explorer-here > summary").click()
+    visit.page.locator(".explorer-folded > summary").click()
     visit.page.locator(".explorer-ready").wait_for()
     visit.enter(m=9, n=2)
     start = explorers.START["rotary"]

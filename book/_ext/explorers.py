@@ -153,7 +153,7 @@ def word_table() -> dict:
 
 FILES = {"tokens": vocabulary, "words": word_table}
 LINKED = re.compile(r"explore/(\w+)\.html$")
-FOLDED = '<details class="explorer-here">'
+FOLDED = '<details class="explorer-folded">'
 
 
 # Still figures
@@ -327,7 +327,7 @@ def add_scripts(app, pagename, templatename, context, doctree) -> None:
     folded = FOLDED in context.get("body", "")
     if name or folded:
         app.add_css_file("explorers/explorers.css")
-    for script in ("kit", name) if name else ("here",) if folded else ():
+    for script in ("kit", name) if name else ("folded",) if folded else ():
         app.add_js_file(f"explorers/{script}.js", loading_method="defer")
 
 

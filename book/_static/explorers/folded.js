@@ -17,7 +17,7 @@
     }
   }
 
-  for (const place of document.querySelectorAll("details.explorer-here")) {
+  for (const place of document.querySelectorAll("details.explorer-folded")) {
     const { explorer } = place.querySelector("[data-explorer]").dataset;
     place.addEventListener("toggle", () => load(explorer), { once: true });
     if (location.hash.startsWith(`#explore-${explorer}?`)) {
