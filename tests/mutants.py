@@ -267,6 +267,26 @@ def positions_take_the_dtype_of_the_query(forward):
     return wrong
 
 
+@bug(
+    "narrow distances",
+    "embeddings_lib.attention_biases.alibi_bias",
+    "test_attention_biases.py::test_a_default_dtype_changes_no_bias",
+)
+def biases_are_kept_in_16_bits(alibi_bias):
+    return lambda heads, *sizes, **options: (
+        alibi_bias(heads, *sizes, **options).bfloat16().float()
+    )
+
+
+@bug(
+    "good advice",
+    "embeddings_lib.rotary_scaling.yarn_attention_factor",
+    "test_rotary_scaling.py::test_equal_numbers_of_deepseek_leave_queries_and_keys_as_long",
+)
+def the_two_numbers_of_DeepSeek_are_dropped(yarn_attention_factor):
+    return lambda factor, **dropped: yarn_attention_factor(factor)
+
+
 # Offsets
 
 
@@ -385,6 +405,19 @@ def the_input_layer_ignores_given_positions(forward):
 )
 def rotation_ignores_given_positions(forward):
     return lambda self, q, k, positions=None, **options: forward(self, q, k, **options)
+
+
+@bug(
+    "nothing to see",
+    "embeddings_lib.attention.attention_weights",
+    "test_attention.py::test_minus_infinity_in_a_bias_is_a_mask_and_does_not_spread",
+)
+def a_row_with_nothing_to_see_is_zero_by_zero(attention_weights):
+    def wrong(q, k, **options):
+        weights = attention_weights(q, k, **options)
+        return weights / weights.sum(dim=-1, keepdim=True)
+
+    return wrong
 
 
 # The ends of a table

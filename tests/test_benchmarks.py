@@ -32,16 +32,34 @@ def test_bpe_trains_as_fast_beside_the_others_as_its_goals_say():
 
 
 @pytest.mark.parametrize(
-    ("goal", "met"),
+    ("goal", "verdict"),
     [
-        (goals.at_most(2, "", lambda run: 2.0), True),
-        (goals.at_most(2, "", lambda run: 2.1), False),
-        (goals.at_least(2, "", lambda run: 2.0), True),
-        (goals.at_least(2, "", lambda run: 1.9), False),
+        (goals.at_most(2, "", lambda run: 2.0), "met"),
+        (goals.at_most(2, "", lambda run: 2.1), "missed"),
+        (goals.at_least(2, "", lambda run: 2.0), "met"),
+        (goals.at_least(2, "", lambda run: 1.9), "missed"),
     ],
 )
-def test_a_goal_is_met_up_to_its_limit(goal, met):
-    assert goal(goals.Run([]))["met"] is met
+def test_without_noise_a_goal_is_met_up_to_its_limit(goal, verdict):
+    assert goal(goals.Run([]))["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("goal", "verdict"),
+    [
+        (goals.at_most(2, "", lambda run: 1.5), "met"),
+        (goals.at_most(2, "", lambda run: 1.9), "within the noise"),
+        (goals.at_most(2, "", lambda run: 2.4), "within the noise"),
+        (goals.at_most(2, "", lambda run: 2.6), "missed"),
+        (goals.at_least(2, "", lambda run: 2.6), "met"),
+        (goals.at_least(2, "", lambda run: 1.7), "within the noise"),
+        (goals.at_least(2, "", lambda run: 1.5), "missed"),
+        (goals.at_most(2, "", lambda run: 1.9, timed=False), "met"),
+    ],
+)
+def test_a_time_is_judged_outside_the_worst_ratio_of_a_copy_to_itself(goal, verdict):
+    rows = [{"name": "clone again", "ratio": ratio} for ratio in (0.8, 1.1)]
+    assert goal(goals.Run(rows))["verdict"] == verdict
 
 
 def test_the_best_peer_is_none_of_our_own():

@@ -9,8 +9,10 @@ import math
 import random
 import re
 import shutil
-from itertools import pairwise, product
+from itertools import chain, pairwise, product
+from urllib.parse import urlsplit
 
+import imagesize
 import pikepdf
 import pytest
 import torch
@@ -30,6 +32,7 @@ from embeddings_lib.rotary_positions import RotaryPositions
 from embeddings_lib.sinusoidal_positions import sinusoidal_encoding
 from embeddings_lib.tokenizer import merge
 from tests.browser import (
+    DESK,
     EXPLORERS,
     LISTED,
     PAGES,
@@ -185,11 +188,73 @@ def test_a_reader_goes_from_page_to_page(tab):
     arrives_at("book/intro")
 
 
-def test_search_finds_rope(tab):
-    page = tab.open("search.html?q=RoPE").page
-    page.locator("#search-results ul.search li a").first.wait_for()
-    found = page.locator("#search-results ul.search li a").all_inner_texts()
-    assert any("Rotary positions" in title for title in found)
+def searched(visit, query):
+    """The sections that the search shows, on whatever page the reader is."""
+    visit.page.locator("button.search-button__button:visible").first.click()
+    visit.page.locator("#pst-search-dialog input").fill(query)
+    visit.page.locator(f".found[data-query='{query}']").wait_for(state="attached")
+    return visit.page.locator("#pst-search-dialog .found li")
+
+
+def test_search_finds_the_chapter_of_rope_first(tab):
+    visit = tab.open("book/notation.html")
+    assert not [each.url for each in visit.asked if "pagefind" in each.url]
+    found = searched(visit, "RoPE")
+    assert found.first.inner_text().startswith("8. Rotary positions")
+    visit.page.keyboard.press("Enter")
+    visit.page.wait_for_url("**/chapters/08_rotary_positions.html#*")
+    assert visit.problems == []
+
+
+def test_what_is_found_leads_to_its_section(tab, site):
+    for query in ("padding row", "rotate"):
+        found = searched(tab.open("book/intro.html"), query)
+        links = found.locator("a").evaluate_all("all => all.map(a => [a.href, a.text])")
+        assert len(links) > 5
+        for address, name in links:
+            parts = urlsplit(address)
+            page = site.parent / parts.path.lstrip("/")
+            page = BeautifulSoup(page.read_text("utf-8"), "lxml")
+            heading = page.find(id=parts.fragment).find(["h1", "h2", "h3", "h4"])
+            assert name in f"{page.h1.text}{heading.text}".replace("#", "")
+
+
+def test_a_root_is_found_and_not_each_letter_under_it(tab):
+    found = searched(tab.open("book/intro.html"), "√d")
+    marked = found.locator("mark").all_inner_texts()
+    assert marked
+    assert all("√d" in text for text in marked)
+
+
+def test_the_search_is_accessible_and_hides_nothing_of_the_query(tab, reader):
+    visit = tab.open("book/intro.html")
+    assert searched(visit, "gradient").count() > 5
+    covered = visit.page.locator("#pst-search-dialog").evaluate(
+        """dialog => {
+            const icon = dialog.querySelector("i").getBoundingClientRect();
+            const input = dialog.querySelector("input");
+            const text = input.getBoundingClientRect().left
+                + parseFloat(getComputedStyle(input).paddingLeft);
+            return icon.right - text;
+        }"""
+    )
+    assert covered <= 0
+    assert reader.violations(visit.page) == []
+
+
+def test_the_search_page_finds_sections_too(tab):
+    visit = tab.open("search.html?q=RoPE")
+    first = visit.page.locator(".found a:visible").first
+    expect(first).to_contain_text("Rotary positions")
+    expect(visit.page.locator("input[name=q]:visible")).to_have_value("RoPE")
+    assert visit.problems == []
+
+
+def test_from_a_file_the_search_finds_pages(tab, site):
+    visit = tab.open("search.html?q=RoPE", site.as_uri())
+    found = visit.page.locator("#search-results ul.search li a")
+    expect(found.filter(has_text="Rotary positions").first).to_be_visible()
+    assert visit.problems == []
 
 
 def test_an_answer_opens_with_mouse_and_keyboard(tab):
@@ -214,6 +279,46 @@ def test_a_click_on_a_heading_sorts_the_published_models(tab):
     for descending in (False, True):
         page.get_by_role("button", name="slowest wave").click()
         assert waves() == sorted(unsorted, reverse=descending)
+
+
+def test_a_finger_finds_the_button_that_copies_code(browser, address):
+    visit = Visit(browser, address, viewport=PHONE, has_touch=True, is_mobile=True)
+    page = visit.open("chapters/02_token_table.html").page
+    button = page.locator("button.copybtn").first
+    button.scroll_into_view_if_needed()
+    expect(button).to_have_css("opacity", "1")
+    visit.context.close()
+
+
+# Of each figure that is narrower than its column: its file, and its width on the page.
+FIGURES = """() => [...document.querySelectorAll(".cell_output img")]
+    .map(figure => [figure, figure.getBoundingClientRect().width])
+    .filter(([figure, width]) => width < figure.parentElement.clientWidth - 1)
+    .map(([figure, width]) => [figure.getAttribute("src"), width])"""
+
+
+def test_the_lettering_of_all_figures_has_one_size(tab, site):
+    scales = []
+    for chapter in site.glob("chapters/*.html"):
+        page = tab.open(f"chapters/{chapter.name}").page
+        for source, width in page.evaluate(FIGURES):
+            drawn, _ = imagesize.get(chapter.parent / source)
+            scales.append(width / drawn)
+    assert len(scales) > 50
+    assert max(scales) - min(scales) < 0.01
+
+
+def test_the_notation_is_read_on_a_phone_without_scrolling_sideways(browser, address):
+    visit = Visit(browser, address, viewport=PHONE)
+    page = visit.open("book/notation.html").page
+    wider = page.locator("article :is(table, tr, td)").evaluate_all(
+        "all => all.filter(e => e.scrollWidth > e.clientWidth + 1"
+        " || e.getBoundingClientRect().right > innerWidth).map(e => e.innerText)"
+    )
+    assert wider == []
+    meaning = page.locator("td", has_text="numbers in the vector of one token")
+    assert meaning.bounding_box()["width"] > 200
+    visit.context.close()
 
 
 def test_a_reader_chooses_the_dark(tab):
@@ -290,6 +395,34 @@ def test_a_still_figure_stands_in_without_scripts(tab_without_scripts, name):
     assert box["height"] > 50
 
 
+# How far what a reader sees has moved without being asked, as the browser counts it.
+SHIFT = """() => new Promise(done => requestAnimationFrame(() => setTimeout(() => {
+    const observer = new PerformanceObserver(() => null);
+    observer.observe({ type: "layout-shift", buffered: true });
+    done(observer.takeRecords().reduce((sum, shift) => sum + shift.value, 0));
+})))"""
+PAINTED = "performance.getEntriesByName('first-contentful-paint').length > 0"
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+@pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
+def test_nothing_moves_when_an_explorer_takes_its_place(browser, address, name, size):
+    page = browser.new_page(viewport=size)
+    page.set_default_timeout(PATIENCE)
+    script = re.compile(re.escape(f"explorers/{name.split('/')[-1][:-5]}.js"))
+    held = []
+    page.route(script, lambda route: held.append(route))
+    with page.expect_request(script):
+        page.goto(f"{address}/{name}", wait_until="commit")
+    page.wait_for_function(f"{PAINTED} && document.querySelector('.explorer-still')")
+    still = page.evaluate(SHIFT)
+    held[0].continue_()
+    page.locator(".explorer-ready").wait_for()
+    moved = page.evaluate(SHIFT)
+    page.close()
+    assert still <= moved < 0.05
+
+
 def test_a_lost_data_file_is_explained_beside_the_still_figure(tab):
     tab.context.route("**/words.data.js*", lambda route: route.fulfill(status=404))
     tab.page.goto(f"{tab.addresses[0]}/book/explore/words.html")
@@ -318,6 +451,78 @@ def test_an_input_out_of_range_is_explained(tab):
     visit.enter(position=1)
     assert visit.sentence.startswith("The row of position 1: 0.8415")
     assert not visit.page.locator(".explorer-error").is_visible()
+
+
+ENTERED = {
+    "tokens": {"text": "naïve 👍"},
+    "clock": {"embed_dim": 16, "position": 117},
+    "rotary": {"m": 9, "n": 2, "base": 50},
+    "wavelengths": {"scaling": False, "base": 20_000},
+    "sizes": {"layers": 7, "dtype": "bfloat16"},
+    "words": {"word": "france", "inputs": False},
+}
+KEPT = """values => {
+    const state = new URLSearchParams(location.hash.split("?")[1]);
+    return Object.entries(values).every(([name, value]) => state.get(name) === value);
+}"""
+
+
+def shown(visit):
+    visit.page.locator(".explorer-ready").wait_for()
+    return visit.sentence, visit.text(".explorer-view")
+
+
+@pytest.mark.parametrize("name", ENTERED)
+def test_the_address_of_an_explorer_keeps_what_was_entered(tab, name):
+    visit = tab.open(f"book/explore/{name}.html")
+    if name == "rotary":
+        visit.page.get_by_role("button", name="another q and k").click()
+    before = shown(visit)
+    visit.enter(**ENTERED[name])
+    written = {key: str(value) for key, value in ENTERED[name].items()}
+    written |= {key: text.lower() for key, text in written.items() if text == "False"}
+    visit.page.wait_for_function(KEPT, arg=written)
+    address, after = visit.page.url, shown(visit)
+    assert after != before
+    visit.page.goto("about:blank")
+    visit.page.goto(address)
+    assert shown(visit) == after
+    assert visit.problems == []
+
+
+def test_every_explorer_is_folded_where_its_chapter_leads_to_it(site):
+    found = []
+    for path in sorted(site.glob("chapters/*.html")):
+        page = BeautifulSoup(path.read_text("utf-8"), "lxml")
+        for place in page.select("details.explorer-folded"):
+            name = place.select_one("[data-explorer]")["data-explorer"]
+            above = place.find_previous_sibling("p")
+            assert above.select(f"a[href$='explore/{name}.html']")
+            found.append(name)
+    assert sorted(found) == sorted(explorers.STILLS)
+
+
+def test_an_explorer_opens_inside_its_chapter_and_not_before_it_is_asked(tab):
+    visit = tab.open("chapters/08_rotary_positions.html")
+    loaded = {each.url.rpartition("/")[2].partition("?")[0] for each in visit.asked}
+    assert "folded.js" in loaded
+    assert not {"kit.js", "rotary.js"} & loaded
+    visit.page.locator(".explorer-folded > summary").click()
+    visit.page.locator(".explorer-ready").wait_for()
+    visit.enter(m=9, n=2)
+    start = explorers.START["rotary"]
+    q, k = (list(chain.from_iterable(start[name])) for name in "qk")
+    expected = score(q, k, 9, 2, float(start["base"]))
+    assert number(visit.sentence.split()[-1].rstrip(".")) == pytest.approx(
+        expected, abs=6e-5
+    )
+    visit.page.wait_for_function(KEPT, arg={"m": "9", "n": "2"})
+    address, sentence = visit.page.url, visit.sentence
+    visit.page.goto("about:blank")
+    visit.page.goto(address)
+    visit.page.locator(".explorer-ready").wait_for()
+    assert visit.sentence == sentence
+    assert visit.problems == []
 
 
 TEXTS = [

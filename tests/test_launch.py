@@ -131,9 +131,12 @@ def test_a_built_page_has_the_buttons_and_a_copy_that_runs_alone(repository):
     finally:
         app.cleanup()
     page = BeautifulSoup((app.outdir / "index.html").read_text("utf-8"), "html.parser")
+    (colab,) = (a for a in page.select("a") if "Run in Colab" in a.get_text())
+    assert colab["href"] == (
+        "https://colab.research.google.com/github/ada/book/blob/notebooks/index.ipynb"
+    )
     links = [a["href"] for a in page.select(".dropdown-launch-buttons a")]
     assert sorted(links) == [
-        "https://colab.research.google.com/github/ada/book/blob/notebooks/index.ipynb",
         "https://hub.example.edu/hub/user-redirect/git-pull?repo=https%3A//github.com"
         "/ada/book&urlpath=lab/tree/book/index.ipynb&branch=main",
         "https://mybinder.org/v2/gh/ada/book/main?urlpath=lab/tree/index.ipynb",

@@ -5,10 +5,12 @@ import torch
 import transformers
 from torch.testing import assert_close
 
+from chapters.assignments.grader.masters import Master
 from embeddings_lib import Llama, ModelShape, RotaryPositions, load_llama, load_smollm2
 from embeddings_lib.attention import attention
 from embeddings_lib.downloads import fetch
 from embeddings_lib.llama import _attention, left_pad
+from tests import notebooks
 
 # After each, 64 times, the likeliest next token is so by a score of 0.01 and more.
 PROMPTS = [
@@ -294,3 +296,26 @@ def test_a_shape_that_is_not_a_llamas_is_refused():
     shape = ModelShape(vocab_size=9, embed_dim=8, layers=1, heads=2)
     with pytest.raises(ValueError, match=r"gated MLP.*got gated=False, biases='all'"):
         Llama(shape, RotaryPositions(4))
+
+
+@torch.no_grad()
+def test_the_head_without_a_label_of_assignment_4_is_one_of_the_real_model(smollm2):
+    """Queries and keys as they are before they are turned, and the scores after."""
+    given = {"__name__": "__main__"}
+    for source in Master(notebooks.ASSIGNMENTS[3]).given:
+        exec(source, given)
+    model, encoding = smollm2
+    token_ids = torch.tensor(encoding.encode("Rome is in Italy,"))
+    x, positions = model.token_table(token_ids), torch.arange(len(token_ids))
+    for block in model.blocks[:11]:
+        x, _ = block(x, model.rotary, positions)
+    block = model.blocks[11]
+    q, k = (
+        part(block.norm_1(x)).unflatten(-1, (-1, block.head_dim))
+        for part in (block.q, block.k)
+    )
+    assert_close(q[:, 1], given["Q"], atol=0.006, rtol=0)
+    assert_close(k[:, 0], given["K"], atol=0.006, rtol=0)
+    turned_q, turned_k = model.rotary(q, k)
+    scores = turned_q[:, 1] @ turned_k[:, 0].T
+    assert_close(scores, given["SCORES"], atol=0.06, rtol=0)

@@ -1,16 +1,19 @@
 """The built site: no warning, no broken link, nothing from another host."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
 
+import imagesize
 import pytest
+import yaml
 from bs4 import BeautifulSoup
 from docutils import nodes
 from fontTools.ttLib import TTFont
 from sphinx_external_toc.parsing import parse_toc_yaml
 
-from book._ext import explorers, mathematics, publish
+from book._ext import description, downloads, explorers, mathematics, publish
 from embeddings_lib.downloads import AssetError
 from tests.notebooks import ROOT
 
@@ -173,6 +176,62 @@ def test_every_page_says_in_its_own_words_what_it_is_about(site):
         assert len(said[name]) > 40, name
         assert said[name][:40] in " ".join(page.select_one("article").text.split())
     assert len(set(said.values())) == len(said)
+
+
+def test_a_shared_page_shows_a_picture_large_enough_for_a_preview(site):
+    shown = {}
+    for name in parse_toc_yaml(ROOT / "_toc.yml"):
+        page = BeautifulSoup((site / f"{name}.html").read_text("utf-8"), "html.parser")
+        (image,) = page.select("meta[property='og:image']")
+        place = Path(urlsplit(image["content"]).path)
+        shown[name] = site / place.parent.name / place.name
+        width, height = imagesize.get(shown[name])
+        assert width >= 600, name
+        assert height >= 250, name
+    assert shown["book/intro"] == site / "_static/card.png"
+    assert imagesize.get(shown["book/intro"]) == (1200, 630)
+    assert len(set(shown.values())) > 10  # each chapter its own
+
+
+def of_app(address="", remote=None):
+    config = SimpleNamespace(html_baseurl=address)
+    return SimpleNamespace(config=config, book_source=remote and (remote, "main"))
+
+
+def test_a_picture_has_the_address_where_the_site_is_published():
+    github, gitlab = (f"https://{host}.com/ada/book" for host in ("github", "gitlab"))
+    pages, course = "https://ada.github.io/book/", "https://course.example.edu/"
+    assert description.site_address(of_app(remote=github)) == pages
+    assert description.site_address(of_app(course, remote=github)) == course
+    assert description.site_address(of_app(remote=gitlab)) == ""
+    assert description.site_address(of_app()) == ""
+
+
+def test_a_page_leads_to_the_whole_book_where_it_is_published():
+    def menu(files):
+        group = {"label": "download-buttons", "buttons": []}
+        app = SimpleNamespace(config=SimpleNamespace(book_files=files))
+        pathto = {"book.pdf": "../book.pdf", "book.epub": "../book.epub"}
+        context = {"header_buttons": [group], "pathto": lambda name, _: pathto[name]}
+        downloads.add_links(app, "chapters/x", "page.html", context, None)
+        return [(button["text"], button["url"]) for button in group["buttons"]]
+
+    assert menu([]) == []
+    assert menu(["book.pdf", "book.epub"]) == [
+        ("the book, .pdf", "../book.pdf"),
+        ("the book, .epub", "../book.epub"),
+    ]
+
+
+def test_the_workflow_publishes_what_the_pages_lead_to():
+    text = (ROOT / ".github/workflows/book.yml").read_text("utf-8")
+    steps = yaml.safe_load(text)["jobs"]["publish"]["steps"]
+    (build,) = (step for step in steps if "BOOK_FILES" in step.get("env", {}))
+    made = {f"book.{kind}" for kind in build["run"].split()[2:]}
+    named = build["env"]["BOOK_FILES"].split()
+    moved = steps[steps.index(build) + 1]["run"].split()
+    assert set(named) == made
+    assert moved == ["mv", *(f"_build/{name}" for name in named), "_build/html/"]
 
 
 def test_if_a_download_fails_a_note_takes_the_place_of_the_explorer(monkeypatch):

@@ -4,12 +4,15 @@ It puts a still figure on the page, drawn from the library, and the script
 `_static/explorers/NAME.js` puts the explorer in its place. What a script starts with
 stands beside it as JSON; what is large becomes a file of the site, and is loaded by
 that page alone. If a download fails, a note takes the place of the explorer.
+
+Where a chapter leads to the page of an explorer, the explorer itself is folded below.
 """
 
 import base64
 import html
 import json
 import math
+import re
 import zlib
 from dataclasses import asdict
 from functools import cache
@@ -149,6 +152,8 @@ def word_table() -> dict:
 
 
 FILES = {"tokens": vocabulary, "words": word_table}
+LINKED = re.compile(r"explore/(\w+)\.html$")
+FOLDED = '<details class="explorer-folded">'
 
 
 # Still figures
@@ -277,9 +282,9 @@ def figure(name: str) -> str:
         FILES[name]()
     start = json.dumps(START[name]).replace("<", "\\u003c")
     return (
-        f'<div class="explorer" data-explorer="{name}">'
+        f'<div class="explorer-place"><div class="explorer" data-explorer="{name}">'
         f'<div class="explorer-still">{STILLS[name](**START[name])}</div>'
-        f'<script type="application/json">{start}</script></div>'
+        f'<script type="application/json">{start}</script></div></div>'
     )
 
 
@@ -301,11 +306,29 @@ class Explorer(Directive):
         return [nodes.raw("", content, format="html")]
 
 
+def fold(app, doctree, docname) -> None:
+    """Below a paragraph of a chapter that leads to an explorer: the explorer."""
+    if not docname.startswith("chapters/") or app.builder.name != "html":
+        return
+    for link in list(doctree.findall(nodes.reference)):
+        page = LINKED.search(link.get("refuri", ""))
+        if page and app.env.metadata[f"book/explore/{page[1]}"].get("explorer"):
+            content = f"{FOLDED}<summary>Touch it here</summary>"
+            content += f"{figure(page[1])}</details>"
+            paragraph = link.parent
+            while not isinstance(paragraph, nodes.paragraph):
+                paragraph = paragraph.parent
+            below = paragraph.parent.index(paragraph) + 1
+            paragraph.parent.insert(below, nodes.raw("", content, format="html"))
+
+
 def add_scripts(app, pagename, templatename, context, doctree) -> None:
-    if name := app.env.metadata.get(pagename, {}).get("explorer"):
+    name = app.env.metadata.get(pagename, {}).get("explorer")
+    folded = FOLDED in context.get("body", "")
+    if name or folded:
         app.add_css_file("explorers/explorers.css")
-        for script in ("kit", name):
-            app.add_js_file(f"explorers/{script}.js", loading_method="defer")
+    for script in ("kit", name) if name else ("folded",) if folded else ():
+        app.add_js_file(f"explorers/{script}.js", loading_method="defer")
 
 
 def write_files(app, exception) -> None:
@@ -320,6 +343,7 @@ def write_files(app, exception) -> None:
 
 def setup(app) -> dict:
     app.add_directive("explorer", Explorer)
+    app.connect("doctree-resolved", fold)
     app.connect("html-page-context", add_scripts)
     app.connect("build-finished", write_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -95,14 +95,16 @@ def set_buttons(app, config) -> None:
     }
 
 
-def point_colab_at_copies(app, pagename, templatename, context, doctree) -> None:
-    for group in context["header_buttons"]:
-        for button in group.get("buttons", []):
-            if button["text"] == "Colab":
-                _, branch = app.book_source
-                button["url"] = button["url"].replace(
-                    f"/blob/{branch}/", f"/blob/{COPIES}/", 1
-                )
+def name_colab(app, pagename, templatename, context, doctree) -> None:
+    """A button that says Colab, in place of a line in a menu; it opens the copy."""
+    buttons = context["header_buttons"]
+    for group in [each for each in buttons if each.get("label") == "launch-buttons"]:
+        for button in [each for each in group["buttons"] if each["text"] == "Colab"]:
+            _, branch = app.book_source
+            url = button["url"].replace(f"/blob/{branch}/", f"/blob/{COPIES}/", 1)
+            named = {"url": url, "text": "Run in Colab", "icon": "fas fa-play"}
+            buttons.insert(0, button | named)
+            group["buttons"].remove(button)
 
 
 def ready_copies(app, exception) -> None:
@@ -119,6 +121,6 @@ def ready_copies(app, exception) -> None:
 
 def setup(app) -> dict:
     app.connect("config-inited", set_buttons)
-    app.connect("html-page-context", point_colab_at_copies, priority=502)
+    app.connect("html-page-context", name_colab, priority=502)
     app.connect("build-finished", ready_copies)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -60,7 +60,9 @@ def styles(pages: Iterable[BeautifulSoup]) -> str:
 def article(page: BeautifulSoup, docname: str, site: Path, docnames: set[str]) -> str:
     """A page's content, ready to stand beside that of others."""
     content = page.select_one("article")
-    for rest in content.select("a.headerlink, script, button, .map-narrow"):
+    for rest in content.select(
+        "a.headerlink, script, button, .map-narrow, details.explorer-folded"
+    ):
         rest.decompose()
     for answer in content.select("details"):
         answer["open"] = ""

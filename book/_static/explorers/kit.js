@@ -169,6 +169,27 @@ const Explorers = (() => {
     return new Uint8Array(await new Response(stream).arrayBuffer());
   }
 
+  /* The address of a page holds what a reader has entered, to be shared: #explore-NAME?... */
+  function restore(form, name) {
+    const [place, query] = location.hash.split("?");
+    if (place !== `#explore-${name}`) return;
+    for (const [key, value] of new URLSearchParams(query)) {
+      const input = form.elements[key];
+      if (input?.type === "checkbox") input.checked = value === "true";
+      else if (input && offers(input, value)) set(input, value);
+    }
+  }
+
+  const offers = ({ options }, value) => !options || [...options].some((o) => o.value === value);
+
+  function remember(form, name) {
+    const state = new URLSearchParams();
+    for (const input of form.elements) {
+      if (input.name) state.set(input.name, input.type === "checkbox" ? input.checked : input.value);
+    }
+    history.replaceState(null, "", `#explore-${name}?${state}`);
+  }
+
   /* Put an explorer in the place of its still figure. `build(start)` returns its controls,
      and `draw(values, view)`, which fills the view and returns one sentence for it. */
   async function define(name, build) {
@@ -176,7 +197,7 @@ const Explorers = (() => {
       try {
         const start = JSON.parse(root.querySelector("script").textContent);
         const explorer = await build(start);
-        put(root, explorer);
+        put(root, name, explorer);
       } catch (error) {
         root.append(make("p", { class: "explorer-error" }, `${error.message}.`));
         throw error;
@@ -184,13 +205,14 @@ const Explorers = (() => {
     }
   }
 
-  function put(root, { controls, draw }) {
+  function put(root, name, { controls, draw }) {
     const form = make("form", { class: "explorer-controls", onsubmit: (e) => e.preventDefault() });
     form.append(...controls);
     const sentence = make("p", { class: "explorer-sentence" });
     const error = make("p", { class: "explorer-error", hidden: true });
     const view = make("div", { class: "explorer-view" });
     const aloud = make("p", { class: "visually-hidden", role: "status" });
+    restore(form, name);
     let waiting;
     function update() {
       let message = "";
@@ -205,7 +227,12 @@ const Explorers = (() => {
       clearTimeout(waiting); // while a slider moves, say nothing
       waiting = setTimeout(() => (aloud.textContent = message || sentence.textContent), 600);
     }
-    form.addEventListener("input", update);
+    let changing;
+    form.addEventListener("input", () => {
+      update();
+      clearTimeout(changing);
+      changing = setTimeout(() => remember(form, name), 300);
+    });
     root.replaceChildren(form, error, sentence, view, aloud);
     let width = root.clientWidth;
     update();

@@ -13,6 +13,17 @@
 
   const product = ([a, b], [c, d]) => a * c + b * d;
 
+  /* Numbers from -0.7 to 0.7, the same for the same seed (mulberry32). */
+  function drawn(seed) {
+    let state = seed;
+    return () => {
+      state = (state + 0x6d2b79f5) | 0;
+      let x = Math.imul(state ^ (state >>> 15), 1 | state);
+      x = (x + Math.imul(x ^ (x >>> 7), 61 | x)) ^ x;
+      return Math.round((((x ^ (x >>> 14)) >>> 0) / 2 ** 31 - 1) * 70) / 100;
+    };
+  }
+
   function products({ q, k, base, m, n }) {
     return q.map((pair, i) => {
       const rate = base ** (-i / q.length);
@@ -66,7 +77,7 @@
   }
 
   Explorers.define("rotary", (start) => {
-    let { q, k } = start;
+    const seed = make("input", { type: "hidden", name: "seed", value: 0 });
     const m = slider("m", "m, position of the query", { value: start.m, min: 0, max: FARTHEST });
     const n = slider("n", "n, position of the key", { value: start.n, min: 0, max: FARTHEST });
     const inputs = () => [m, n].map((each) => each.querySelector("[name]"));
@@ -76,10 +87,12 @@
         inputs().forEach((input, i) => set(input, places[i]));
       }
     }
-    function others() {
-      const draw = () => Math.round((2 * Math.random() - 1) * 70) / 100;
-      [q, k] = [q, k].map((pairs) => pairs.map(() => [draw(), draw()]));
-      set(inputs()[0], inputs()[0].value);
+    /* Query and key of a seed; those at the start have the seed 0. */
+    function vectors(seed) {
+      if (seed === 0) return start;
+      const next = drawn(seed);
+      const [q, k] = [start.q, start.k].map((pairs) => pairs.map(() => [next(), next()]));
+      return { q, k };
     }
     return {
       controls: [
@@ -91,10 +104,12 @@
           { class: "explorer-buttons" },
           button("both one back", () => both(-1)),
           button("both one on", () => both(1)),
-          button("another q and k", others),
+          button("another q and k", () => set(seed, Number(seed.value) + 1)),
         ),
+        seed,
       ],
       draw(values, view) {
+        const { q, k } = vectors(Number(values.seed));
         const setting = { q, k, ...values };
         const list = (pairs) => pairs.flat().map((x) => fixed(x, 2)).join(", ");
         view.replaceChildren(
