@@ -39,6 +39,17 @@ def test_every_cell_is_short(path):
 
 
 @pytest.mark.parametrize("path", notebooks.CHAPTERS, ids=lambda path: path.stem)
+def test_no_heading_stands_twice(path):
+    """An end that was written anew stands in the place of the old one."""
+    cells = notebooks.read(path).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    text = re.sub("^```.*?^```", "", text, flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall("^#+ .*", text, re.MULTILINE)
+    assert len(headings) > 3
+    assert len(set(headings)) == len(headings)
+
+
+@pytest.mark.parametrize("path", notebooks.CHAPTERS, ids=lambda path: path.stem)
 def test_every_exercise_is_unsolved_and_has_a_printed_solution(path):
     notebook = notebooks.read(path)
     exercises = list(filter(notebooks.is_exercise, notebook.cells))
