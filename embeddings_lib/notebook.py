@@ -1,12 +1,12 @@
-"""What a notebook shows: the library's source, a text cut into tokens, what a model
-says, the one figure style.
+"""What a notebook shows: the library's source, a text cut into tokens, a table, what a
+model says, the one figure style.
 """
 
 import ast
 import html
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import tiktoken
@@ -134,6 +134,34 @@ def _readable(token: bytes) -> str:
         return token.decode().replace(" ", "·").replace("\n", "⏎")
     except UnicodeDecodeError:
         return "".join(f"\\x{byte:02x}" for byte in token)
+
+
+@dataclass(frozen=True, repr=False)
+class Table:
+    """Lines of Markdown, a table where Markdown is rendered."""
+
+    text: str
+
+    def _repr_markdown_(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def show_table(head: list[str], rows: Iterable[Iterable], align: str = "---") -> Table:
+    """Rows of anything under the heads of their columns.
+
+    >>> show_table(["model", "columns"], [["GPT-2", 768], ["GPT-3", 12_288]])
+    | model | columns |
+    | --- | --- |
+    | GPT-2 | 768 |
+    | GPT-3 | 12288 |
+
+    `align` is Markdown's mark for all columns but the first; "--:" sets them right.
+    """
+    lines = [head, ["---"] + [align] * (len(head) - 1), *rows]
+    return Table("\n".join(f"| {' | '.join(map(str, line))} |" for line in lines))
 
 
 @torch.no_grad()

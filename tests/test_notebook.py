@@ -20,7 +20,13 @@ from embeddings_lib import (
     notebook,
     train_bpe,
 )
-from embeddings_lib.notebook import say, show_source, show_tokens, use_figure_style
+from embeddings_lib.notebook import (
+    say,
+    show_source,
+    show_table,
+    show_tokens,
+    use_figure_style,
+)
 from tests import notebooks, strict_runs
 
 
@@ -39,6 +45,13 @@ def test_source_without_docstrings_is_the_same_program(thing):
             del node.body[0]
     assert '"""' not in repr(show_source(thing))
     assert ast.dump(ast.parse(repr(show_source(thing)))) == ast.dump(whole)
+
+
+def test_a_table_is_markdown_with_its_numbers_where_one_wants_them():
+    table = show_table(["model", "tokens"], {"GPT-2": 1024}.items(), "--:")
+    lines = ["| model | tokens |", "| --- | --: |", "| GPT-2 | 1024 |"]
+    assert table._repr_markdown_().splitlines() == lines
+    assert repr(table).splitlines() == lines
 
 
 def test_source_keeps_decorators_comments_and_a_body_that_is_a_docstring_alone():
