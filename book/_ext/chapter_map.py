@@ -61,10 +61,10 @@ def line(layout: Layout, first: int, then: int) -> str:
     top, left = to_y - box_height / 2, to_x - box_width / 2
     gap = (row + 1) * height
     between = {(column, other) for other in range(row + 1, to_row)}
-    beside = {(other, row) for other in range(column + 1, to_column)}
-    if row == to_row and beside.isdisjoint(layout.places.values()):
-        return f"M{x:g} {y:g} H{left:g}"
     if row == to_row:
+        beside = {(other, row) for other in range(column + 1, to_column)}
+        if beside.isdisjoint(layout.places.values()):
+            return f"M{x:g} {y:g} H{left:g}"
         return f"M{x:g} {y:g} V{row * height:g} H{to_x:g} V{top:g}"
     if column != to_column:
         return f"M{x:g} {y:g} V{gap:g} H{to_x:g} V{top:g}"
