@@ -168,7 +168,9 @@ def rotation_of(
 def _read(parameters) -> dict:
     """The text model's part of a file, over what the code of its model fixes."""
     if isinstance(parameters, str | PathLike):
-        parameters = json.loads(Path(parameters).read_text("utf-8"))
+        path = Path(parameters)
+        path = path / "config.json" if path.is_dir() else path
+        parameters = json.loads(path.read_text("utf-8"))
     file = parameters if isinstance(parameters, Mapping) else parameters.to_dict()
     file = file.get("text_config") or file
     whole = {"model_type", "hidden_size", "n_embd", "rope_scaling", "rope_parameters"}

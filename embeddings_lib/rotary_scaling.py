@@ -283,11 +283,11 @@ def rotary_from_config(
       (angles): ExactAngles(rates=4)
     )
 
-    `parameters` is a whole config.json, as a path, a mapping or an object of
-    transformers; or only its entry `rope_parameters` (`rope_scaling` in older files),
-    with `rope_theta` inside and the `head_dim` beside it. Arguments go before what a
-    file says. The layout is that of the `model_type`, or must be given for one that is
-    not known; for an entry alone it is "halves".
+    `parameters` is a whole config.json, as a path, its folder, a mapping or an object
+    of transformers; or only its entry `rope_parameters` (`rope_scaling` in older
+    files), with `rope_theta` inside and the `head_dim` beside it. Arguments go before
+    what a file says. The layout is that of the `model_type`, or must be given for one
+    that is not known; for an entry alone it is "halves".
 
     Where the layers of a model turn differently, `layer` is an index or a type such as
     "full_attention"; the result is None for a layer that does not rotate. `seq` is the

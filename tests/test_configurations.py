@@ -153,7 +153,7 @@ one_layer = pytest.mark.parametrize("file", ROWS.values(), ids=list(ROWS))
 def test_a_path_and_an_object_of_transformers_say_the_same(file, tmp_path):
     path = tmp_path / "config.json"
     path.write_text(json.dumps(file), "utf-8")
-    for parameters in (path, str(path), their_config(file)):
+    for parameters in (path, str(path), tmp_path, their_config(file)):
         ours = rotary_from_config(parameters, layer=0, seq=SEQ)
         if stands_still(file, 0):
             assert ours is None
