@@ -4,6 +4,8 @@ import contextlib
 import copy
 import io
 import json
+import subprocess
+import sys
 import zipfile
 
 import nbformat
@@ -307,3 +309,16 @@ def test_submissions_without_an_assignment_are_an_error(tmp_path, monkeypatch, c
     monkeypatch.setattr("sys.argv", ["grader", "grade", "submissions"])
     assert command.main() == 1
     assert "holds no folder of a student with an" in capsys.readouterr().err
+
+
+def test_a_release_needs_nothing_that_windows_lacks(tmp_path):
+    windows = (
+        "import multiprocessing.context, psutil, runpy, sys\n"
+        "sys.modules.update(resource=None, fcntl=None)\n"
+        "for way in ('fork', 'forkserver'):\n"
+        "    del multiprocessing.context._concrete_contexts[way]\n"
+        "runpy.run_module('chapters.assignments.grader', run_name='__main__')\n"
+    )
+    command = [sys.executable, "-c", windows, "release", "--course", str(tmp_path)]
+    subprocess.run(command, cwd=notebooks.ROOT, check=True)
+    assert len(list(tmp_path.rglob("*.ipynb"))) >= len(notebooks.ASSIGNMENTS)

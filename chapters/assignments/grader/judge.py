@@ -6,9 +6,9 @@ memory or time there is, so it gets no more of them than this process has.
 
 import json
 import multiprocessing
-import resource
 import signal
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import nbformat
@@ -21,9 +21,6 @@ from .session import Session
 
 LONGEST = 8 << 20  # bytes of a result
 LOOSE = nbformat.v4.new_raw_cell()  # a cell that belongs to nothing released
-# Each is forked from one process that has PyTorch loaded and runs no threads.
-CHILDREN = multiprocessing.get_context("forkserver")
-CHILDREN.set_forkserver_preload([__name__])
 
 
 class Unreadable(Exception):
@@ -206,6 +203,8 @@ def nothing(master: Master, *notes: str) -> dict:
 
 def limit(memory: int, seconds: int) -> None:
     """From here on this process may take so much more; a worker lifts its own."""
+    import resource  # Windows has none, and releases all the same
+
     pages = int(Path("/proc/self/statm").read_text("utf-8").split()[0])
     memory += pages * resource.getpagesize()
     for name, most in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, seconds)):
@@ -227,11 +226,19 @@ def judge(pipe, limits: Limits, *work) -> None:
     pipe.send_bytes(json.dumps(result).encode())
 
 
+@cache
+def children() -> multiprocessing.context.BaseContext:
+    """Each is forked from one process that has PyTorch loaded and runs no threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
 def judged(master: Master, texts: list[bytes], seed: str, sandbox: Sandbox) -> dict:
     """What `grade` says, from a child; Lost where it says nothing."""
-    ours, theirs = CHILDREN.Pipe(duplex=False)
+    ours, theirs = children().Pipe(duplex=False)
     work = theirs, sandbox.limits, master, texts, seed, sandbox
-    child = CHILDREN.Process(target=judge, args=work, daemon=True)
+    child = children().Process(target=judge, args=work, daemon=True)
     child.start()
     theirs.close()
     try:
