@@ -82,7 +82,8 @@
         ? make("circle", { cx: x(row.wavelength), cy: y(row), r: Math.min(4, step / 2 + 1), class: name })
         : make("rect", { x: x(row.wavelength) - 3.5, y: y(row) - 3.5, width: 7, height: 7, class: name });
       const strip = { x: left, y: y(row) - step / 2, width: right - left, height: step };
-      svg.append(mark, make("rect", { ...strip, class: "explorer-grip", onpointerenter: () => choose(row.i) }));
+      const onpointermove = (event) => choose(row.i, event);
+      svg.append(mark, make("rect", { ...strip, class: "explorer-grip", onpointermove, onclick: onpointermove }));
     }
     svg.append(
       words("wavelength, in tokens", (left + right) / 2, bottom + 34),
@@ -174,7 +175,12 @@
     };
     const input = (name) => fields[name].querySelector("[name]");
     const move = (name, x, most) => set(input(name), Number(Math.min(most, Math.max(1, x)).toPrecision(2)));
-    const choose = (i) => Number(input("pair").value) !== i && set(input("pair"), i);
+    let rests; // a mouse that rests chooses nothing, whatever is drawn anew under it
+    function choose(i, { clientX, clientY, type }) {
+      const place = `${type} ${clientX} ${clientY}`;
+      if (place !== rests && Number(input("pair").value) !== i) set(input("pair"), i);
+      rests = place;
+    }
     let open = false;
     let scale, slowest; // of what is shown
     return {

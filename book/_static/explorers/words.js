@@ -2,7 +2,7 @@
 "use strict";
 
 {
-  const { check, field, fixed, grouped, knob, load, make, set, slider, unpack } = Explorers;
+  const { check, digits, field, fixed, grouped, knob, load, make, set, slider, unpack } = Explorers;
   const ANSWERS = 8;
   const FARTHEST = 1.5; // steps from c
 
@@ -196,7 +196,7 @@
           Math.min(view.clientWidth, 720),
         );
         scale = drawn.scale;
-        const part = values.step === 1 ? "" : `${fixed(values.step, 2)} `;
+        const part = values.step === 1 ? "" : `${digits(values.step)} `;
         view.replaceChildren(
           drawn.svg,
           make("p", { class: "explorer-note" }, "The plane through a, b and c. Other words are drawn where they fall onto it."),
