@@ -47,11 +47,11 @@ const Explorers = (() => {
     const box = make("input", { type: "number", name, ...limits });
     const range = make("input", {
       type: "range", min: from(min), max: from(max), step, value: from(value),
-      "aria-label": `${label}, slider`,
+      "aria-label": `${label}, slider`, "aria-valuetext": doubling && value,
       oninput: () => (box.value = to(range.value)),
     });
     box.addEventListener("input", () => (range.value = from(box.value)));
-    if (doubling) range.addEventListener("input", () => (range.ariaValueText = box.value));
+    if (doubling) range.addEventListener("input", () => range.setAttribute("aria-valuetext", box.value));
     return field(label, box, [range]);
   }
 

@@ -162,8 +162,10 @@
         const kept = ({ running, training }) => ({
           ...running, ...training, ...(trains ? { "training: together": sum(training) } : {}),
         });
+        const drawn = Object.keys(own.needs); // in the bar, in this order
         const cells = Object.entries(kept(own)).map(([name, x]) => [
-          name, grouped(x), bytes(x), bytes(kept(other)[name]),
+          make("span", {}, ...(name in own.needs ? part_name(name, drawn.indexOf(name)) : [name])),
+          grouped(x), bytes(x), bytes(kept(other)[name]),
         ]);
         const models = [own, other];
         const most = Math.max(1.1 * CARDS.at(-1) * 1e9, ...models.map(({ needs }) => sum(needs)));
