@@ -749,6 +749,13 @@ def test_a_hand_goes_where_it_is_pulled(tab, phone, way):
     assert visit.problems == []
 
 
+def test_a_tap_on_the_table_of_rows_chooses_a_position(phone):
+    table = phone.open("book/explore/clock.html").page.locator("[data-name=row]").first
+    height = table.bounding_box()["height"]
+    table.tap(position={"x": 100, "y": height * 40.5 / 64})
+    assert phone.sentence.startswith("The row of position 40:")
+
+
 def test_keys_turn_a_hand_by_a_minute(tab):
     visit = tab.open("book/explore/clock.html")
     visit.press("position 3", "ArrowRight", "ArrowUp", "ArrowLeft")

@@ -2,8 +2,9 @@
 "use strict";
 
 {
-  const { arrow, button, choice, dial, digits, fixed, grouped, heat, knob, make, number, player, set, slider } =
-    Explorers;
+  const {
+    arrow, button, choice, dial, digits, fixed, grouped, heat, knob, make, number, player, set, slider,
+  } = Explorers;
   const MOST = 1048575;
   const ROWS = 64; // of the table below the clocks
   const TURN = 2 * Math.PI;

@@ -243,7 +243,7 @@ const Explorers = (() => {
     let pulled;
     view.addEventListener("pointerdown", (event) => {
       const knob = event.target.closest(".explorer-knob");
-      if (event.button || (event.pointerType === "touch" && !knob)) return;
+      if (pulled || event.button || (event.pointerType === "touch" && !knob)) return;
       pulled = name_at(event);
       if (!pulled) return;
       event.preventDefault(); // no text is selected
@@ -253,7 +253,9 @@ const Explorers = (() => {
     });
     const keep_page = (event) => event.target.closest(".explorer-knob") && event.preventDefault();
     view.addEventListener("touchstart", keep_page, { passive: false });
-    view.addEventListener("pointermove", (event) => pulled && pull(pulled, event));
+    view.addEventListener("pointermove", (event) => {
+      if (view.hasPointerCapture(event.pointerId)) pull(pulled, event);
+    });
     view.addEventListener("lostpointercapture", () => (pulled = undefined));
     view.addEventListener("click", (event) => name_at(event) && pull(name_at(event), event));
     view.addEventListener("keydown", (event) => {

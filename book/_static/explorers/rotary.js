@@ -26,7 +26,8 @@
   const score = (setting) => products(setting).reduce((sum, pair) => sum + pair.product, 0);
 
   /* No score of these lengths can be larger. */
-  const largest = ({ q, k }) => q.reduce((sum, pair, i) => sum + Math.hypot(...pair) * Math.hypot(...k[i]), 0);
+  const largest = ({ q, k }) =>
+    q.reduce((sum, pair, i) => sum + Math.hypot(...pair) * Math.hypot(...k[i]), 0);
 
   /* Pairs from the text of an input, and back. */
   function pairs(name, text, count) {
@@ -71,19 +72,22 @@
     const place = (i) => [(i % columns) * wide, Math.floor(i / columns) * CELL];
     const mark = (name, letter, label, i, down) => {
       const [x, y] = place(i);
+      const box = { x: x + 1, y: y + 1, width: wide - 2, height: CELL - 2, rx: 6 };
+      const at = { cx: x + wide / 2, cy: y + down };
       return knob(
         name,
         { label, now: i, min: 0, max: text.length - 1, text: `${i}, ${text[i]}` },
-        make("rect", { x: x + 1, y: y + 1, width: wide - 2, height: CELL - 2, rx: 6, class: `explorer-mark-${name}` }),
-        make("circle", { cx: x + wide / 2, cy: y + down, r: 9, class: `explorer-mark-${name}` }),
-        words(letter, x + wide / 2, y + down + 4),
-        make("circle", { cx: x + wide / 2, cy: y + down, r: KNOB, class: "explorer-grip" }),
+        make("rect", { ...box, class: `explorer-mark-${name}` }),
+        make("circle", { ...at, r: 9, class: `explorer-mark-${name}` }),
+        words(letter, at.cx, at.cy + 4),
+        make("circle", { ...at, r: KNOB, class: "explorer-grip" }),
       );
     };
     return make(
       "svg",
       {
-        viewBox: `0 0 ${width} ${CELL * Math.ceil(text.length / columns)}`, class: "explorer-chart", role: "group",
+        viewBox: `0 0 ${width} ${CELL * Math.ceil(text.length / columns)}`,
+        class: "explorer-chart", role: "group",
         "aria-label": "a text: the word of the query and the word of the key",
       },
       ...text.map((word, i) => words(word, place(i)[0] + wide / 2, place(i)[1] + 30)),
@@ -135,6 +139,7 @@
     const { m, n } = setting;
     const back = Math.min(m, n);
     const on = count - 1 - Math.max(m, n);
+    const corner = { x: at(n) - cell / 2, y: at(m) - cell / 2 };
     const left = make("text", { "text-anchor": "middle", transform: `translate(11 ${side / 2}) rotate(-90)` });
     left.append("query at m");
     return make(
@@ -152,7 +157,7 @@
       knob(
         "cell",
         {},
-        make("rect", { x: at(n) - cell / 2, y: at(m) - cell / 2, width: cell, height: cell, class: "explorer-frame" }),
+        make("rect", { ...corner, width: cell, height: cell, class: "explorer-frame" }),
         make("circle", { cx: at(n), cy: at(m), r: KNOB, class: "explorer-grip" }),
       ),
     );
@@ -264,7 +269,8 @@
         const wide = width >= 560;
         side = wide ? 230 : Math.min(width, 300);
         grid = { width, columns: Math.floor(width / 60) };
-        plot = { left: 44, width: wide ? width - side - 16 : width, height: wide ? side : 190, farthest: last };
+        const room = wide ? { width: width - side - 16, height: side } : { width, height: 190 };
+        plot = { left: 44, farthest: last, ...room };
         const list = (pairs) => pairs.flat().map((x) => fixed(x, 2)).join(", ");
         view.replaceChildren(
           line(text, setting, grid),

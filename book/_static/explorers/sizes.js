@@ -109,7 +109,10 @@
       "div",
       { class: "explorer-against" },
       make("div", { class: "explorer-cards", "aria-hidden": "true" }, ...CARDS.map(line)),
-      ...models.map(({ name, needs }) => bar(`${name}: ${bytes(sum(needs))}, ${fits(sum(needs))}`, needs, most)),
+      ...models.map(({ name, needs }) => {
+        const all = sum(needs);
+        return bar(`${name}: ${bytes(all)}, ${fits(all)}`, needs, most);
+      }),
     );
   }
 
@@ -171,7 +174,7 @@
         const most = Math.max(1.1 * CARDS.at(-1) * 1e9, ...models.map(({ needs }) => sum(needs)));
         view.replaceChildren(
           ...models.map(({ name, parts, total }) => bar(`${name}: ${short(total)} parameters`, parts, total)),
-          table(["part", "parameters", "share", "beside"], rows, `Parameters, beside the shares of ${values.beside}`),
+          table(["part", "parameters", "share", "beside"], rows, `Parameters, beside ${values.beside}`),
           make("h2", {}, trains ? "To train" : "To run"),
           against(models, most),
           table(["what", "bytes", "that is", "beside"], cells, `Memory, beside ${values.beside}`),

@@ -5,6 +5,7 @@
   const { check, digits, field, fixed, grouped, knob, load, make, set, slider, unpack } = Explorers;
   const ANSWERS = 8;
   const FARTHEST = 1.5; // steps from c
+  const NOTE = "The plane through a, b and c. Other words are drawn where they fall onto it.";
 
   /* Unit rows from whole numbers of one byte each. */
   function unit_rows(numbers, dim) {
@@ -69,7 +70,7 @@
   const minus = (x, y) => x.map((each, i) => each - y[i]);
   const plus = (x, y, times = 1) => x.map((each, i) => each + times * y[i]);
 
-  /* The plane through a, b and c: across as from a to b, and up towards c. A row falls onto it. */
+  /* Where a row falls onto the plane through a, b and c: across as from a to b, and up to c. */
   function plane_of(a, b, c) {
     const unit = (x) => {
       const length = Math.hypot(...x);
@@ -86,8 +87,8 @@
     const place = plane_of(from, to, at);
     const corners = [from, to, at, plus(at, minus(to, from), FARTHEST)].map(place);
     const [xs, ys] = [0, 1].map((i) => corners.map((corner) => corner[i]));
-    const [left, right] = [Math.min(...xs) - 0.15, Math.max(...xs) + 0.15];
-    const [wide, high] = [right - left, Math.max(0.1, ...ys)];
+    const left = Math.min(...xs) - 0.15;
+    const [wide, high] = [Math.max(...xs) + 0.15 - left, Math.max(0.1, ...ys)];
     const scale = Math.min((width - 80) / wide, 190 / high);
     const height = 70 + high * scale;
     const point = ([x, y]) => [40 + (x - left) * scale, height - 30 - y * scale];
@@ -98,9 +99,9 @@
     const named = (text, [x, y], name) => {
       let line = y - 9;
       const room = 8 * text.length;
-      while (taken.some((other) => Math.abs(other.line - line) < 13 && Math.abs(other.x - x) < (other.room + room) / 2)) {
-        line -= 13;
-      }
+      const covered = (other) =>
+        Math.abs(other.line - line) < 13 && Math.abs(other.x - x) < (other.room + room) / 2;
+      while (taken.some(covered)) line -= 13;
       taken.push({ x, line, room });
       return make("text", { x, y: line, "text-anchor": "middle", class: name }, text);
     };
@@ -113,7 +114,7 @@
         "svg",
         {
           viewBox: `0 0 ${width} ${height}`, class: "explorer-chart", role: "group",
-          "aria-label": `the plane through ${a}, ${b} and ${c}: the step from ${a} to ${b}, and ${step} of it from ${c}`,
+          "aria-label": `the step from ${a} to ${b}, and ${step} of it from ${c}, in their plane`,
         },
         line(A, C, "explorer-grid"),
         line(C, along(FARTHEST), "explorer-grid"),
@@ -199,7 +200,7 @@
         const part = values.step === 1 ? "" : `${digits(values.step)} `;
         view.replaceChildren(
           drawn.svg,
-          make("p", { class: "explorer-note" }, "The plane through a, b and c. Other words are drawn where they fall onto it."),
+          make("p", { class: "explorer-note" }, NOTE),
           make(
             "div",
             { class: "explorer-lists" },
