@@ -114,14 +114,22 @@ _OTHER_NAMES = {
     "n_positions": "max_position_embeddings",
 }
 _OTHER_TYPES = {"su": "longrope", "mrope": "default"}  # mrope: as text without images
-# Every key whose effect on the rates is known. Some types do not use some of them.
+# The keys of an entry: those that scale the rates, each type in its own way; and every
+# other whose effect is known. Some types do not use some of them.
+_SCALES = {
+    *("factor", "attention_factor", "beta_fast", "beta_slow", "mscale"),
+    *("mscale_all_dim", "low_freq_factor", "high_freq_factor", "alpha"),
+    *("short_factor", "long_factor"),
+}
+_WORDS = {"rope_type", "type", "truncate", "finetuned", "mrope_interleaved"}
 _KEYS = {
-    *("rope_type", "type", "rope_theta", "partial_rotary_factor", "head_dim"),
-    *("factor", "attention_factor", "original_max_position_embeddings"),
-    *("max_position_embeddings", "beta_fast", "beta_slow", "truncate", "finetuned"),
-    *("mscale", "mscale_all_dim", "low_freq_factor", "high_freq_factor", "alpha"),
-    *("short_factor", "long_factor", "mrope_section", "mrope_interleaved"),
+    *(_SCALES | _WORDS),
+    *("rope_theta", "partial_rotary_factor", "head_dim", "mrope_section"),
+    *("original_max_position_embeddings", "max_position_embeddings"),
     "llama_4_scaling_beta",
+}
+_NUMERIC = _KEYS - _WORDS | {
+    *("hidden_size", "num_attention_heads", "qk_rope_head_dim", "rotary_dim"),
 }
 
 
@@ -147,8 +155,10 @@ def rotation_of(
         return None
     entry = _given(entry)
     known = file | entry
-    kind = entry.get("rope_type") or entry.get("type") or "default"
-    kind, keys = _scaling(_OTHER_TYPES.get(kind, kind), entry, file)
+    _guards.numeric({key: known[key] for key in known if key in _NUMERIC})
+    kind = entry.get("rope_type") or entry.get("type")
+    _guards.some_type(kind, [key for key in entry if key in _SCALES])
+    kind, keys = _scaling(_OTHER_TYPES.get(kind, kind or "default"), entry, file)
     head_dim = _head_dim(known, head_dim)
     rotary_dim = head_dim if kind == "proportional" else _rotary_dim(known, head_dim)
     layout = layout or _layout(known)

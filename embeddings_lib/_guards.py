@@ -548,6 +548,22 @@ def known_keys(entry: Iterable[str], known: set[str]) -> None:
         )
 
 
+def numeric(values: Mapping) -> None:
+    """Each value is a number, or a list of them."""
+    for name, value in values.items():
+        for each in value if isinstance(value, list) else [value]:
+            if isinstance(each, bool) or not isinstance(each, Number):
+                raise ValueError(f"{name} must be numeric; got {each!r}")
+
+
+def some_type(kind: str | None, scaling: Sequence[str]) -> None:
+    if scaling and not kind:
+        raise ValueError(
+            "rope_type must be given where keys scale the rates, because each type "
+            f"uses them in its own way; got {', '.join(scaling)} without it"
+        )
+
+
 def keys_of(kind: str, wanted: dict[str, Parameter], given: Iterable[str]) -> None:
     """The keys that a configuration of this kind must have."""
     bands = ("low_freq_factor", "high_freq_factor")  # no file leaves them out

@@ -334,6 +334,13 @@ def test_one_pair_has_no_slowest_and_fastest(rule):
         ({"rope_type": "dynamic", "factor": 8.0}, "lacks original_max_.*, seq"),
         (LLAMA_31 | {"facter": 8.0}, "whose effect is known.*got facter"),
         (LLAMA_31 | {"rope_theta": None}, "a guessed base.*: pass the whole config"),
+        (
+            YARN | {"rope_type": None},
+            "rope_type must be given .*got .*factor.* without",
+        ),
+        ({"factor": 4.0}, "rope_type must be given where .*got factor without it$"),
+        (LLAMA_31 | {"factor": "4"}, "factor must be numeric; got '4'"),
+        (LLAMA_31 | {"rope_theta": "1e4"}, "rope_theta must be numeric; got '1e4'"),
         (LLAMA_31 | {"partial_rotary_factor": 0.0}, "above 0 and at most 1.*got 0.0"),
     ],
 )
