@@ -240,18 +240,29 @@ const Explorers = (() => {
       const place = new DOMPoint(event.clientX, event.clientY);
       ask(name, "to", place.matrixTransform(svg.getScreenCTM().inverse()));
     }
+    /* Of the knobs that lie over each other at a place, the one whose middle is nearest. */
+    function knob_at({ clientX, clientY }) {
+      const far = (grip) => {
+        const { x, y, width, height } = grip.getBoundingClientRect();
+        return Math.hypot(x + width / 2 - clientX, y + height / 2 - clientY);
+      };
+      const grips = document
+        .elementsFromPoint(clientX, clientY)
+        .filter((element) => element.matches(".explorer-knob .explorer-grip"));
+      return grips.sort((one, other) => far(one) - far(other))[0]?.parentNode;
+    }
     let pulled;
     view.addEventListener("pointerdown", (event) => {
-      const knob = event.target.closest(".explorer-knob");
+      const knob = knob_at(event);
       if (pulled || event.button || (event.pointerType === "touch" && !knob)) return;
-      pulled = name_at(event);
+      pulled = knob?.dataset.name ?? name_at(event);
       if (!pulled) return;
       event.preventDefault(); // no text is selected
       view.setPointerCapture(event.pointerId); // what is pulled is drawn anew all the time,
       keep_focus(view, pulled);
       if (!knob) pull(pulled, event); // but not yet: a browser asks where a finger began
     });
-    const keep_page = (event) => event.target.closest(".explorer-knob") && event.preventDefault();
+    const keep_page = (event) => knob_at(event.targetTouches[0]) && event.preventDefault();
     view.addEventListener("touchstart", keep_page, { passive: false });
     view.addEventListener("pointermove", (event) => {
       if (view.hasPointerCapture(event.pointerId)) pull(pulled, event);
