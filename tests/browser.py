@@ -170,6 +170,52 @@ class Visit:
             else:
                 place.fill("" if value is None else str(value))
 
+    def point(self, name, x=None, y=None):
+        """Where a knob of an explorer is on the screen, or a place of its drawing."""
+        return self.page.evaluate(
+            """([name, x, y]) => {
+                const knob = document.querySelector(
+                    `.explorer-knob[data-name="${name}"]`);
+                knob.scrollIntoView({ block: "center", behavior: "instant" });
+                if (x === null) {
+                    const grip = knob.querySelector(".explorer-grip");
+                    const box = grip.getBoundingClientRect();
+                    return [box.x + box.width / 2, box.y + box.height / 2];
+                }
+                const place = new DOMPoint(x, y).matrixTransform(
+                    knob.ownerSVGElement.getScreenCTM());
+                return [place.x, place.y];
+            }""",
+            [name, x, y],
+        )
+
+    def pull(self, name, x, y):
+        """Pull a knob with the mouse to a place of its drawing, in four moves."""
+        target = self.point(name, x, y)
+        self.page.mouse.move(*self.point(name))
+        self.page.mouse.down()
+        self.page.mouse.move(*target, steps=4)
+        self.page.mouse.up()
+
+    def pull_with_a_finger(self, name, x, y):
+        target, start = self.point(name, x, y), self.point(name)
+        finger = self.context.new_cdp_session(self.page)
+        middle = [(a + b) / 2 for a, b in zip(start, target, strict=True)]
+        moves = [("Start", start), ("Move", middle), ("Move", target), ("End", None)]
+        for kind, place in moves:
+            points = [dict(zip("xy", place, strict=True))] if place else []
+            event = {"type": f"touch{kind}", "touchPoints": points}
+            finger.send("Input.dispatchTouchEvent", event)
+        finger.detach()
+
+    def press(self, name, *keys):
+        knob = self.page.locator(f'.explorer-knob[data-name="{name}"][tabindex]')
+        for key in keys:
+            knob.press(key)
+
+    def value(self, name):
+        return self.page.locator(f".explorer [name={name}]").input_value()
+
     def text(self, selector):
         return self.page.locator(f".explorer {selector}").inner_text()
 

@@ -10,7 +10,7 @@ import random
 import re
 import shutil
 from itertools import chain, pairwise, product
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import imagesize
 import pikepdf
@@ -475,9 +475,9 @@ def shown(visit):
 @pytest.mark.parametrize("name", ENTERED)
 def test_the_address_of_an_explorer_keeps_what_was_entered(tab, name):
     visit = tab.open(f"book/explore/{name}.html")
+    before = shown(visit)
     if name == "rotary":
         visit.page.get_by_role("button", name="another q and k").click()
-    before = shown(visit)
     visit.enter(**ENTERED[name])
     written = {key: str(value) for key, value in ENTERED[name].items()}
     written |= {key: text.lower() for key, text in written.items() if text == "False"}
@@ -488,6 +488,24 @@ def test_the_address_of_an_explorer_keeps_what_was_entered(tab, name):
     visit.page.goto(address)
     assert shown(visit) == after
     assert visit.problems == []
+
+
+@pytest.mark.parametrize("name", ENTERED)
+def test_an_address_pasted_on_the_open_page_is_obeyed(tab, name):
+    visit = tab.open(f"book/explore/{name}.html")
+    before = shown(visit)
+    visit.enter(**ENTERED[name])
+    after = shown(visit)
+    state = {key: str(value).lower() for key, value in ENTERED[name].items()}
+    for address, expected in (("", before), (urlencode(state), after)):
+        visit.page.evaluate(
+            """hash => new Promise(done => {
+                addEventListener("hashchange", () => done(), { once: true });
+                location.hash = hash;
+            })""",
+            f"explore-{name}?{address}",
+        )
+        assert shown(visit) == expected
 
 
 def test_every_explorer_is_folded_where_its_chapter_leads_to_it(site):
@@ -520,6 +538,10 @@ def test_an_explorer_opens_inside_its_chapter_and_not_before_it_is_asked(tab):
     address, sentence = visit.page.url, visit.sentence
     visit.page.goto("about:blank")
     visit.page.goto(address)
+    visit.page.locator(".explorer-ready").wait_for()
+    assert visit.sentence == sentence
+    visit.open("chapters/08_rotary_positions.html")
+    visit.page.evaluate("hash => void (location.hash = hash)", urlsplit(address)[4])
     visit.page.locator(".explorer-ready").wait_for()
     assert visit.sentence == sentence
     assert visit.problems == []
@@ -604,6 +626,75 @@ def test_the_tokenizer_shows_each_merge(tab, gpt2):
         assert shown == [list(step) for step in merges(gpt2, word)]
 
 
+def test_a_token_lights_up_in_the_text_and_among_the_boxes(tab):
+    visit = tab.open("book/explore/tokens.html")
+    visit.enter(text="the 🦙 sleeps")
+    lit = visit.page.locator(".explorer-behind .explorer-lit")
+    boxes = visit.page.locator(".explorer-tokens button")
+    last = boxes.count() - 1
+    for i, piece in [(0, "the"), (1, " 🦙"), (last, " sleeps")]:
+        boxes.nth(i).hover()
+        assert lit.all_text_contents() == [piece]
+        boxes.nth(i).focus()
+        assert lit.all_text_contents() == [piece]
+    spans = visit.page.locator(".explorer-behind span")
+    box = spans.last.bounding_box()
+    visit.page.mouse.move(box["x"] + 20, box["y"] + 5)
+    assert visit.page.locator("button.explorer-lit code").all_inner_texts() == [
+        "·sleeps"
+    ]
+    text = visit.page.locator("[name=text]")
+    text.press("Home")
+    assert visit.page.locator("button.explorer-lit code").all_inner_texts() == ["the"]
+
+
+def test_the_tinted_text_lies_behind_the_typed_text(tab):
+    visit = tab.open("book/explore/tokens.html")
+    visit.enter(text="wide words " * 40)
+    typed, behind = (
+        visit.page.locator(place).evaluate(
+            "e => [e.clientWidth, e.scrollHeight, getComputedStyle(e).font]"
+        )
+        for place in ("[name=text]", ".explorer-behind")
+    )
+    assert typed == behind
+
+
+def test_an_id_is_looked_up(tab, gpt2):
+    visit = tab.open("book/explore/tokens.html")
+    for id in (0, 255, 318, 50_255):
+        visit.enter(id=id)
+        text = gpt2.decode_single_token_bytes(id)
+        (shown,) = visit.texts(".explorer-found code")
+        try:
+            assert shown == text.decode().replace(" ", "·")
+        except UnicodeDecodeError:
+            assert shown == "".join(f"\\x{byte:02x}" for byte in text)
+    visit.enter(text="It", id=318)
+    visit.page.get_by_role("button", name="add it to the text").click()
+    assert visit.value("text") == "It is"
+    visit.enter(id=50_257)
+    assert "look up an ID must be a whole number" in visit.text(".explorer-error")
+
+
+def test_the_merges_are_played_one_by_one(standing):
+    visit = standing("book/explore/tokens.html")
+    steps = visit.page.locator(".explorer-history li")
+    height = visit.page.locator(".explorer-history").bounding_box()["height"]
+    count = steps.count()
+    visit.page.get_by_role("button", name="play the merges").click()
+    for shown in range(1, count):
+        visible = steps.evaluate_all(
+            "all => all.filter(s => s.checkVisibility("
+            "{ visibilityProperty: true })).length"
+        )
+        assert visible == shown
+        visit.page.clock.run_for(800)
+    assert visit.page.locator(".explorer-later").count() == 0
+    assert visit.page.locator(".explorer-history").bounding_box()["height"] == height
+    expect(visit.page.get_by_role("button", name="play the merges")).to_be_visible()
+
+
 ROWS = [(0, 8, 1e4), (1, 2, 1e4), (117, 16, 100.5), (1_048_575, 32, 5e5)]
 
 
@@ -617,6 +708,110 @@ def test_the_clock_shows_the_row(tab):
         assert visit.sentence.count(",") == embed_dim - 1
 
 
+def product_of_rows(visit):
+    return number(visit.text(".explorer-product strong"))
+
+
+def test_the_clock_multiplies_two_rows(tab):
+    visit = tab.open("book/explore/clock.html")
+    for (position, embed_dim, base), other in product(ROWS, (0, 12, 200)):
+        visit.enter(position=position, other=other, embed_dim=embed_dim, base=base)
+        both = torch.tensor([position, other])
+        first, second = sinusoidal_encoding(both, embed_dim, base=base).double()
+        assert product_of_rows(visit) == pytest.approx(float(first @ second), abs=6e-5)
+    before = product_of_rows(visit)
+    visit.enter(position=150)
+    moved = product_of_rows(visit)
+    visit.page.get_by_role("button", name="both one back").click()
+    assert moved == product_of_rows(visit) != before
+
+
+@pytest.fixture(scope="module")
+def phone(browser, address):
+    phone = Visit(browser, address, viewport=PHONE, has_touch=True, is_mobile=True)
+    yield phone
+    phone.context.close()
+
+
+@pytest.mark.parametrize("way", ["mouse", "finger"])
+def test_a_hand_goes_where_it_is_pulled(tab, phone, way):
+    visit = (tab if way == "mouse" else phone).open("book/explore/clock.html")
+    pull = visit.pull if way == "mouse" else visit.pull_with_a_finger
+    for i, angle in [(1, 2.0), (2, -1.0), (3, 3.0)]:
+        before = int(visit.value("position"))
+        rate = 10_000 ** (-2 * i / 8)
+        pull(f"position {i}", math.sin(angle), -math.cos(angle))
+        position = int(visit.value("position"))
+        off = math.remainder(position * rate - angle, 2 * math.pi)
+        assert position == 0 or abs(off) <= rate / 2 + 0.01, (i, position)
+        assert abs(position - before) <= 2 * math.pi / rate
+        assert visit.sentence.startswith(f"The row of position {position}:")
+    assert visit.problems == []
+
+
+def test_a_tap_on_the_table_of_rows_chooses_a_position(phone):
+    table = phone.open("book/explore/clock.html").page.locator("[data-name=row]").first
+    height = table.bounding_box()["height"]
+    table.tap(position={"x": 100, "y": height * 40.5 / 64})
+    assert phone.sentence.startswith("The row of position 40:")
+
+
+def test_keys_turn_a_hand_by_a_minute(tab):
+    visit = tab.open("book/explore/clock.html")
+    visit.press("position 3", "ArrowRight", "ArrowUp", "ArrowLeft")
+    assert int(visit.value("position")) == 5 + round(2 * math.pi * 1000 / 60)
+    visit.press("other 0", "ArrowUp", "ArrowUp")
+    assert visit.value("other") == "10"
+    visit.press("position 3", *["ArrowDown"] * 3)
+    assert visit.value("position") == "0"
+
+
+@pytest.fixture
+def standing(browser, address):
+    """Opens a page on which time stands still, unless `clock.run_for` moves it."""
+    visits = []
+
+    def open_page(name, **options):
+        visits.append(Visit(browser, address, **options))
+        visits[-1].page.clock.install(time="2026-01-01")
+        visits[-1].open(name).page.clock.pause_at("2026-01-02")
+        return visits[-1]
+
+    yield open_page
+    for visit in visits:
+        visit.context.close()
+
+
+def test_time_passes_on_the_clock_until_it_is_stopped(standing):
+    visit = standing("book/explore/clock.html")
+    visit.page.get_by_role("button", name="let time pass").click()
+    visit.page.clock.run_for(2000)
+    assert visit.value("position") == "10"
+    visit.page.get_by_role("button", name="stop").click()
+    visit.page.clock.run_for(2000)
+    assert visit.value("position") == "10"
+
+
+def test_where_less_motion_is_preferred_each_press_is_a_step(standing):
+    visit = standing("book/explore/clock.html", reduced_motion="reduce")
+    for position in ("6", "7"):
+        visit.page.get_by_role("button", name="let time pass, one step").click()
+        visit.page.clock.run_for(2000)
+        assert visit.value("position") == position
+
+
+# Where a finger cannot scroll the page, because it pulls.
+TRAPS = """() => [...document.querySelectorAll(".explorer-knob .explorer-grip")]
+    .map(grip => grip.getBoundingClientRect())
+    .map(({ width, height }) => Math.max(width, height))"""
+
+
+@pytest.mark.parametrize("name", EXPLORERS)
+def test_a_finger_scrolls_the_page_nearly_everywhere(phone, name):
+    sizes = phone.open(name).page.evaluate(TRAPS)
+    assert max(sizes, default=0) < 50
+
+
 def score(q, k, m, n, base):
     """Of one query at m and one key at n, by the library."""
     rotary = RotaryPositions(len(q), base=base, layout="pairs")
@@ -625,18 +820,110 @@ def score(q, k, m, n, base):
     return (turned[0] * turned[1]).sum().item()
 
 
+def shown_vectors(visit):
+    """q and k before they turn, as the page of rotations prints them."""
+    before = visit.texts("p.explorer-note")[0]
+    numbers = [number(x) for x in re.findall(r"[−\d.]+(?=[,)])", before)]
+    return numbers[: len(numbers) // 2], numbers[len(numbers) // 2 :]
+
+
+def shown_score(visit):
+    return number(visit.sentence.split()[-1].rstrip("."))
+
+
 def test_the_rotations_give_the_librarys_score(tab):
     visit = tab.open("book/explore/rotary.html")
-    for base, (m, n) in product([2.0, 100.0, 1e4], [(0, 0), (7, 4), (4, 7), (60, 1)]):
+    for base, (m, n) in product([2.0, 100.0, 1e4], [(0, 0), (7, 4), (4, 7), (23, 1)]):
         visit.enter(base=base, m=m, n=n)
-        before = visit.texts("p.explorer-note")[0]
-        vectors = re.findall(r"[−\d.]+(?=[,)])", before)
-        q, k = torch.tensor([number(x) for x in vectors]).chunk(2)
-        shown = number(visit.sentence.split()[-1].rstrip("."))
-        expected = score(q.tolist(), k.tolist(), m, n, base)
+        shown = shown_score(visit)
+        expected = score(*shown_vectors(visit), m, n, base)
         assert shown == pytest.approx(expected, abs=6e-5)
         assert sum(visit.numbers("output")) == pytest.approx(shown, abs=3e-4)
         visit.page.get_by_role("button", name="another q and k").click()
+
+
+def test_a_query_that_is_pulled_keeps_the_librarys_score(tab):
+    visit = tab.open("book/explore/rotary.html")
+    for name, pair in [("query", 0), ("key", 2)]:
+        visit.pull(f"{name} {pair}", -0.3, 0.6)  # up is negative
+        across, up = shown_tip(visit, name, pair)
+        assert (across, up) == pytest.approx((-0.3, -0.6), abs=0.02)
+        expected = score(*shown_vectors(visit), 7, 4, 100.0)
+        assert shown_score(visit) == pytest.approx(expected, abs=6e-5)
+    visit.press("query 0", "ArrowRight", "ArrowUp")
+    assert shown_tip(visit, "query", 0) == pytest.approx((-0.25, -0.55), abs=0.02)
+
+
+def shown_tip(visit, name, pair):
+    knob = visit.page.locator(f'.explorer-knob[data-name="{name} {pair}"]')
+    across, up = re.findall(r"[−\d.]+", knob.get_attribute("aria-valuetext"))
+    return number(across), number(up)
+
+
+def test_of_two_tips_the_nearer_is_pulled_and_no_further_than_the_rim(tab):
+    visit = tab.open("book/explore/rotary.html")
+    query, key = (
+        visit.page.locator(f'[data-name="{name} 1"] .explorer-grip').bounding_box()
+        for name in ("query", "key")
+    )
+    assert math.dist((query["x"], query["y"]), (key["x"], key["y"])) < key["width"] / 2
+    before = shown_tip(visit, "key", 1)
+    visit.pull("query 1", 1.2, 0)
+    assert shown_tip(visit, "query", 1) == pytest.approx((1, 0), abs=0.02)
+    assert shown_tip(visit, "key", 1) == before
+
+
+def test_words_of_the_text_are_where_q_and_k_are_pulled(tab):
+    visit = tab.open("book/explore/rotary.html")
+    places = visit.page.locator("svg[aria-label^='a text'] > text").evaluate_all(
+        "all => all.map(word => ['x', 'y'].map(at => Number(word.getAttribute(at))))"
+    )
+    visit.pull("m", *places[21])
+    visit.pull("n", *places[15])
+    assert (visit.value("m"), visit.value("n")) == ("21", "15")
+    before = visit.sentence
+    visit.pull("m", *places[14])
+    visit.pull("n", *places[8])
+    assert visit.sentence == before  # the distance is the same
+    visit.press("m", "ArrowRight", "ArrowRight", "ArrowLeft")
+    assert visit.value("m") == "15"
+
+
+def test_where_k_is_q_the_score_is_largest_at_home_and_the_same_both_ways(tab):
+    visit = tab.open("book/explore/rotary.html")
+    visit.page.get_by_role("button", name="k = q").click()
+    scores = {}
+    for m in range(0, 21, 2):
+        visit.enter(m=m, n=10)
+        scores[m - 10] = shown_score(visit)
+    q, _ = shown_vectors(visit)
+    assert scores[0] == pytest.approx(sum(x * x for x in q), abs=6e-5)
+    assert max(scores.values()) == scores[0]
+    assert all(scores[d] == scores[-d] for d in scores)
+
+
+def test_the_matrix_of_scores_is_constant_along_its_diagonals(tab):
+    visit = tab.open("book/explore/rotary.html")
+    squares = visit.page.evaluate(
+        """() => [...document.querySelectorAll("[data-name=cell] .explorer-heat path")]
+            .map(path => [path.getAttribute("d"), path.className.baseVal
+                + path.getAttribute("fill-opacity")])"""
+    )
+    colour = {
+        (int(m), int(n)): name
+        for path, name in squares
+        for n, m in re.findall(r"M(\d+) (\d+)", path)
+    }
+    assert len(colour) == 24 * 24
+    assert len(set(colour.values())) > 5
+    assert all(
+        colour[m, n] == colour[m + 1, n + 1] for m, n in colour if max(m, n) < 23
+    )
+    side = visit.page.locator("[data-name=cell]").first.bounding_box()
+    visit.page.mouse.click(
+        side["x"] + side["width"] * 2.5 / 24, side["y"] + side["height"] * 19.5 / 24
+    )
+    assert (visit.value("m"), visit.value("n")) == ("19", "2")
 
 
 def test_the_score_stays_when_both_move(tab):
@@ -659,6 +946,19 @@ SCALINGS = {
 }
 
 
+def llama3(base, head_dim, context, factor, low, high, original):
+    rope = {
+        "rope_type": "llama3",
+        "rope_theta": base,
+        "factor": factor,
+        "low_freq_factor": low,
+        "high_freq_factor": high,
+        "original_max_position_embeddings": original,
+    }
+    sizes = {"hidden_size": head_dim, "num_attention_heads": 1}
+    return LlamaConfig(**sizes, max_position_embeddings=context, rope_parameters=rope)
+
+
 @pytest.mark.parametrize("name", SCALINGS)
 def test_the_wavelengths_are_those_of_llama_3(tab, name):
     base, head_dim, context, factor, low, high, original = SCALINGS[name]
@@ -669,16 +969,7 @@ def test_the_wavelengths_are_those_of_llama_3(tab, name):
     _, before, band, wavelength, turns = (
         visit.texts(f"tbody td:nth-child({column})") for column in range(1, 6)
     )
-    rope = {
-        "rope_type": "llama3",
-        "rope_theta": base,
-        "factor": factor,
-        "low_freq_factor": low,
-        "high_freq_factor": high,
-        "original_max_position_embeddings": original,
-    }
-    sizes = {"hidden_size": head_dim, "num_attention_heads": 1}
-    config = LlamaConfig(**sizes, max_position_embeddings=context, rope_parameters=rope)
+    config = llama3(*SCALINGS[name])
     rates = LlamaRotaryEmbedding(config).inv_freq.double()
     unscaled = RotaryPositions(head_dim, base=base).angles.rates
     shown = torch.tensor(list(map(number, wavelength)), dtype=torch.float64)
@@ -695,6 +986,53 @@ def test_the_wavelengths_are_those_of_llama_3(tab, name):
     assert short == sum(number(count) < 1 for count in turns)
     assert f"{short} of {head_dim // 2} pairs never complete a turn" in visit.sentence
     assert f"{expected.count('blended')} blended" in visit.sentence
+
+
+def test_a_pair_under_the_mouse_tells_its_wavelength(tab):
+    visit = tab.open("book/explore/wavelengths.html")
+    visit.enter(preset="Llama 2, 4,096 tokens")
+    strips = visit.page.locator(".explorer-chart rect.explorer-grip")
+    lengths = 2 * math.pi / RotaryPositions(128, base=10_000.0).angles.rates
+    for pair in (3, 50):
+        strips.nth(pair).hover(position={"x": 300, "y": 2})
+        told, length = visit.text(".explorer-pair"), float(lengths[pair])
+        assert told.startswith(f"Pair {pair} comes round every")
+        _, shown, turns = (number(x) for x in re.findall(r"[\d,]*\d\.?\d*", told))
+        assert shown == pytest.approx(length, rel=1e-5)
+        assert turns == pytest.approx(4096 / length, rel=1e-3)
+    visit.page.get_by_label("pair, slider").press("ArrowRight")
+    assert visit.text(".explorer-pair strong") == "Pair 51"
+
+
+def test_the_context_and_the_factor_are_pulled(tab):
+    visit = tab.open("book/explore/wavelengths.html")
+    visit.press("context", "ArrowLeft", "ArrowLeft")
+    assert visit.value("context") == "32768"
+    visit.press("factor", "ArrowUp")
+    assert visit.value("factor") == "9"
+    ticks = visit.page.locator(
+        ".explorer-chart text", has_text=re.compile("^10+$|,000$")
+    )
+    places = {
+        number(tick.text_content()): float(tick.get_attribute("x"))
+        for tick in ticks.all()[:4]
+    }
+    visit.pull("context", places[1000], 100)
+    assert visit.value("context") == "1000"
+    rates = LlamaRotaryEmbedding(llama3(500_000.0, 128, 131_072, 9.0, 1.0, 4.0, 8192))
+    short = int((2 * math.pi / rates.inv_freq.double() > 1000).sum())
+    assert visit.sentence.startswith(f"{short} of 64 pairs never complete a turn")
+    decade = places[1000] - places[100]
+    slowest = 2 * math.pi / float(RotaryPositions(128, base=5e5).angles.rates[-1])
+    visit.pull("factor", places[1000] + decade * math.log10(16 * slowest / 1000), 300)
+    assert float(visit.value("factor")) == pytest.approx(16, rel=0.05)
+
+
+def test_the_edges_of_the_bands_are_named_in_tokens(tab):
+    visit = tab.open("book/explore/wavelengths.html")
+    visit.enter(original=6000, low=1.5, high=3)
+    edges = visit.page.locator(".explorer-chart text").all_text_contents()
+    assert {"kept up to 2,000", "divided from 4,000"} <= set(edges)
 
 
 def test_without_scaling_the_wavelengths_are_the_librarys(tab):
@@ -720,6 +1058,41 @@ def test_the_calculator_counts_every_published_model(tab):
         assert total == shape.total(), name
     visit.enter(preset="GPT-2 124M")
     assert visit.sentence.startswith("124,439,808 parameters, 497.8 MB in float32")
+
+
+def test_two_models_stand_side_by_side(tab):
+    visit = tab.open("book/explore/sizes.html")
+    visit.enter(preset="GPT-2 124M", dtype="bfloat16")
+    for name, shape in PUBLISHED.items():
+        visit.enter(beside=name)
+        shares = visit.numbers("table:first-of-type td:nth-child(4)")[:-1]
+        expected = [100 * x / shape.total() for x in shape.parameters().values()]
+        assert shares == pytest.approx(expected, abs=0.051), name
+        weights = visit.texts("table:last-of-type td:nth-child(4)")[0]
+        size, unit = weights.split()
+        assert float(size.replace(",", "")) * {"MB": 1e6, "GB": 1e9, "TB": 1e12}[
+            unit
+        ] == pytest.approx(shape.bytes("bfloat16"), rel=6e-4)
+
+
+def test_the_memory_of_two_models_is_held_against_graphics_cards(tab):
+    visit = tab.open("book/explore/sizes.html")
+    visit.enter(preset="Llama 2 7B", beside="Llama 2 70B", dtype="bfloat16")
+    visit.enter(optimizer="none, the model only runs", seq=4096, batch=1)
+    own, other = visit.texts(".explorer-against .explorer-row .explorer-note")
+    assert own.endswith("fits in 24 GB")
+    assert other.endswith("takes 2 cards of 80 GB")
+    slider = visit.page.get_by_label("texts at once (batch), slider")
+    for _ in range(4):
+        slider.press("ArrowRight")
+    assert visit.value("batch") == "16"
+    assert visit.texts(".explorer-against .explorer-note")[0].endswith("fits in 80 GB")
+    ends = visit.page.locator(".explorer-card").evaluate_all(
+        "all => all.map(e => e.getBoundingClientRect().right)"
+    )
+    box = visit.page.locator(".explorer-against").bounding_box()
+    scale = (ends[1] - box["x"]) / 80
+    assert ends[0] - box["x"] == pytest.approx(24 * scale, abs=1)
 
 
 AMOUNTS = "table:last-of-type td:nth-child(2)"
@@ -759,6 +1132,9 @@ def test_the_calculator_refuses_heads_that_do_not_divide(tab):
     )
 
 
+ANSWER, C_ALONE, B_PLUS_C, NEAR = 1, 2, 3, 4
+
+
 def answers(visit, which):
     words = visit.texts(f".explorer-list:nth-of-type({which}) .explorer-word")
     cosines = visit.numbers(f".explorer-list:nth-of-type({which}) output")
@@ -786,7 +1162,7 @@ def test_the_words_answer_as_the_library_does(tab):
 
     for (a, b, c), inputs in product(QUESTIONS, [True, False]):
         visit.enter(word=b, a=a, b=b, c=c, inputs=inputs)
-        shown = answers(visit, 1), answers(visit, 2)
+        shown = answers(visit, NEAR), answers(visit, ANSWER)
         for vectors, margin in ((stored, 0.0051), (full, 0.025)):
             for list_shown, all_cosines in zip(
                 shown, expected(vectors, 200), strict=True
@@ -805,7 +1181,50 @@ def test_an_unknown_word_is_explained(tab):
     assert "words must be among the" in visit.text(".explorer-error")
     visit.enter(word=" Monday ")
     assert visit.sentence.startswith("Nearest to")
-    assert answers(visit, 1)[0][0] == "tuesday"
+    assert answers(visit, NEAR)[0][0] == "tuesday"
+
+
+def test_the_step_is_pulled_and_stands_beside_its_controls(tab):
+    visit = tab.open("book/explore/words.html")
+    full = explorers.trained_words()
+    rows = WordVectors(full.words, explorers.whole_rows(full).float()).unit_rows
+    a, b, c = (rows[full.row_of[word]] for word in ("man", "king", "woman"))
+
+    def best(target):
+        cosines = rows @ (target / target.norm())
+        return [full.words[row] for row in cosines.topk(8).indices.tolist()]
+
+    def seen(which):
+        return [word for word, _ in answers(visit, which)]
+
+    assert seen(C_ALONE) == best(c)
+    assert seen(B_PLUS_C) == best(b + c)
+    home, corner = (
+        visit.page.locator(".explorer-step").last.evaluate(
+            f"e => e.x{end}.baseVal.value"
+        )
+        for end in (1, 2)
+    )
+    for times in (0.5, 0.0, 1.5, 1.0):
+        visit.pull("tip", home + times * (corner - home), 100)
+        assert float(visit.value("step")) == times
+        assert seen(ANSWER) == best(c + times * (b - a))
+    visit.press("tip", "ArrowLeft", "ArrowDown")
+    assert float(visit.value("step")) == 0.9
+
+
+def test_the_step_is_drawn_to_scale(tab):
+    visit = tab.open("book/explore/words.html")
+    full = explorers.trained_words()
+    rows = WordVectors(full.words, explorers.whole_rows(full).float()).unit_rows
+    a, b, c = (rows[full.row_of[word]] for word in ("man", "king", "woman"))
+    dots = visit.page.locator("svg .explorer-whole").evaluate_all(
+        "all => all.map(e => [e.cx.baseVal.value, e.cy.baseVal.value])"
+    )
+    scale = math.dist(dots[0], dots[1]) / float((b - a).norm())
+    for (i, x), (j, y) in [((0, a), (2, c)), ((1, b), (2, c))]:
+        drawn = math.dist(dots[i], dots[j])
+        assert drawn == pytest.approx(scale * float((x - y).norm()), rel=1e-4)
 
 
 def test_a_page_is_printed_with_the_figures_that_nobody_came_near(

@@ -51,21 +51,30 @@ START = {
             "👩‍🚀👍🏽",
         ],
     },
-    "clock": {"position": 5, "embed_dim": 8, "base": 10_000},
+    "clock": {"position": 5, "other": 8, "embed_dim": 8, "base": 10_000},
     "rotary": {
         "m": 7,
         "n": 4,
         "base": 100,
+        "text": "It was the best of times, it was the worst of times, it was the age "
+        "of wisdom, it was the age of foolishness",
         "q": [[0.9, 0.2], [0.6, 0.6], [-0.3, 0.8], [0.7, -0.4]],
         "k": [[0.8, -0.3], [0.2, 0.9], [0.5, 0.7], [0.9, 0.1]],
     },
-    "wavelengths": {"preset": "Llama 3.1, 131,072 tokens"},
-    "sizes": {"preset": "GPT-2 124M", "dtype": "float32", "seq": 1024, "batch": 1},
+    "wavelengths": {"preset": "Llama 3.1, 131,072 tokens", "pair": 36},
+    "sizes": {
+        "preset": "GPT-2 124M",
+        "beside": "Llama 2 7B",
+        "dtype": "float32",
+        "seq": 1024,
+        "batch": 1,
+    },
     "words": {
         "word": "monday",
         "a": "man",
         "b": "king",
         "c": "woman",
+        "step": 1,
         "inputs": True,
     },
 }
@@ -199,14 +208,15 @@ def still_tokens(text, **_) -> str:
     return show_tokens(gpt2_encoding(), text)._repr_html_()
 
 
-def still_clock(position, embed_dim, base) -> str:
-    row = sinusoidal_encoding(torch.tensor([position]), embed_dim, base=base)[0]
-    tips = row.unflatten(0, (-1, 2)).tolist()
-    label = f"The row of position {position} as hands of {len(tips)} clocks"
-    return dials(label, [[(sin, cos, "position")] for sin, cos in tips])
+def still_clock(position, other, embed_dim, base) -> str:
+    both = sinusoidal_encoding(torch.tensor([other, position]), embed_dim, base=base)
+    tips = both.unflatten(1, (-1, 2)).transpose(0, 1).tolist()
+    label = f"The rows of the positions {position} and {other} as hands of clocks"
+    hands = [[(*first, "other"), (*second, "position")] for first, second in tips]
+    return dials(label, hands)
 
 
-def still_rotary(m, n, base, q, k) -> str:
+def still_rotary(m, n, base, q, k, **_) -> str:
     rotary = RotaryPositions(2 * len(q), base=base, layout="pairs")
     both = torch.tensor([q, k]).flatten(1)[:, None]  # (2, heads, head_dim)
     query, key = rotary(both, both, torch.tensor([m, n]))[0].unflatten(-1, (-1, 2))
@@ -218,7 +228,7 @@ def still_rotary(m, n, base, q, k) -> str:
     return dials(label, hands)
 
 
-def still_wavelengths(preset, options) -> str:
+def still_wavelengths(preset, options, **_) -> str:
     head_dim, base = options[preset]["head_dim"], options[preset]["base"]
     context = options[preset]["context"]
     lengths = (2 * math.pi / wave_rates(head_dim, base)).tolist()
@@ -254,7 +264,7 @@ def still_sizes(preset, dtype, **_) -> str:
     return table(["part", "parameters", "share"], rows)
 
 
-def still_words(word, a, b, c, inputs) -> str:
+def still_words(word, a, b, c, inputs, **_) -> str:
     vectors = trained_words()
     near = vectors.nearest(word, k=8)
     answers = vectors.analogy(a, b, c, exclude_inputs=not inputs, k=8)

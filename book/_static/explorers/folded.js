@@ -20,9 +20,12 @@
   for (const place of document.querySelectorAll("details.explorer-folded")) {
     const { explorer } = place.querySelector("[data-explorer]").dataset;
     place.addEventListener("toggle", () => load(explorer), { once: true });
-    if (location.hash.startsWith(`#explore-${explorer}?`)) {
+    const arrive = () => {
+      if (!location.hash.startsWith(`#explore-${explorer}?`)) return;
       place.open = true;
       place.scrollIntoView();
-    }
+    };
+    addEventListener("hashchange", arrive);
+    arrive();
   }
 }

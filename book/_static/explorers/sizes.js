@@ -2,7 +2,8 @@
 "use strict";
 
 {
-  const { check, choice, digits, grouped, make, number, presets, table } = Explorers;
+  const { check, choice, digits, fixed, grouped, make, number, presets, slider, table } = Explorers;
+  const CARDS = [24, 80]; // GB of a graphics card that many have, and of one that few have
 
   /* Bytes a parameter while training: what AdamW and SGD keep for each step. */
   const OPTIMIZERS = {
@@ -59,20 +60,63 @@
     return `${digits(x / 1000 ** power, 4)} ${units[power]}`;
   }
 
-  function bar(parts, total) {
-    const strips = Object.entries(parts).map(([name, count], i) =>
+  /* 6,738,415,616 -> 6.738 B */
+  function short(x) {
+    const power = Math.min(3, Math.floor(Math.log10(Math.max(x, 1)) / 3));
+    return `${digits(x / 1000 ** power, 4)} ${["", "k", "M", "B"][power]}`.trim();
+  }
+
+  /* Bytes that a model takes: what it keeps to run, or to train. */
+  function memory(shape, total, { batch, seq, dtype, optimizer }, size) {
+    const tokens = batch * seq;
+    const kept = Object.entries(OPTIMIZERS[optimizer] ?? {});
+    const running = {
+      [`weights in ${dtype}`]: total * size,
+      "vectors that enter the first block": tokens * shape.embed_dim * size,
+      "cache of keys and values": 2 * shape.layers * widths(shape).kv * tokens * size,
+    };
+    const training = Object.fromEntries(kept.map(([name, each]) => [`training: ${name}`, each * total]));
+    return { running, training };
+  }
+
+  const part_name = (name, i) => [make("span", { class: `explorer-mark explorer-colour-${i}` }), name];
+
+  /* A bar of parts, whose end is `most`. */
+  function bar(name, parts, most) {
+    const strips = Object.entries(parts).map(([part, x], i) =>
       make("span", {
-        class: `explorer-strip explorer-colour-${i}`, title: name, style: `flex-grow: ${count / total}`,
+        class: `explorer-strip explorer-colour-${i % 5}`, title: part, style: `width: ${(100 * x) / most}%`,
       }),
     );
-    return make("div", { class: "explorer-bar", "aria-hidden": "true" }, ...strips);
+    return make(
+      "div",
+      { class: "explorer-row" },
+      make("span", { class: "explorer-note" }, name),
+      make("div", { class: "explorer-bar", "aria-hidden": "true" }, ...strips),
+    );
   }
 
-  function part_name(name, i) {
-    return make("span", {}, make("span", { class: `explorer-mark explorer-colour-${i}` }), name);
+  const fits = (x) => {
+    const holding = CARDS.filter((card) => x <= card * 1e9);
+    if (holding.length > 0) return `fits in ${holding[0]} GB`;
+    return `takes ${Math.ceil(x / (CARDS.at(-1) * 1e9))} cards of ${CARDS.at(-1)} GB`;
+  };
+
+  function against(models, most) {
+    const line = (card) =>
+      make("span", { class: "explorer-card", style: `left: ${(card * 1e11) / most}%` }, `${card} GB`);
+    return make(
+      "div",
+      { class: "explorer-against" },
+      make("div", { class: "explorer-cards", "aria-hidden": "true" }, ...CARDS.map(line)),
+      ...models.map(({ name, needs }) => {
+        const all = sum(needs);
+        return bar(`${name}: ${bytes(all)}, ${fits(all)}`, needs, most);
+      }),
+    );
   }
 
-  Explorers.define("sizes", ({ options, preset, widths: formats, dtype, batch, seq }) => {
+  Explorers.define("sizes", ({ options, preset, beside, widths: formats, dtype, batch, seq }) => {
     const start = options[preset];
     const whole = (name, most, label = name) =>
       number(name, label, { value: start[name], min: 1, max: most });
@@ -81,6 +125,8 @@
     return {
       controls: [
         presets(options, preset),
+        choice("beside", "beside it", Object.keys(options), beside),
+        make("span", { class: "explorer-break" }),
         whole("vocab_size", 1e7, "V, vocab_size"),
         whole("embed_dim", 1e6, "d, embed_dim"),
         whole("layers", 1e4),
@@ -96,42 +142,47 @@
         check("tied", "tied head", start.tied),
         choice("dtype", "format of a number", Object.keys(formats), dtype),
         choice("optimizer", "optimizer", Object.keys(OPTIMIZERS), Object.keys(OPTIMIZERS)[1]),
-        number("seq", "context, in tokens", { value: seq, min: 1, max: 1e8 }),
-        number("batch", "texts at once (batch)", { value: batch, min: 1, max: 1e6 }),
+        slider("seq", "context, in tokens", { value: seq, min: 1, max: 2 ** 20, most: 1e8, doubling: true }),
+        slider("batch", "texts at once (batch)", { value: batch, min: 1, max: 1024, most: 1e6, doubling: true }),
       ],
       draw(values, view) {
         check_heads(values);
-        const parts = parameters(values);
-        const total = sum(parts);
         const size = formats[values.dtype];
-        const rows = Object.entries(parts).map(([name, count], i) => [
-          part_name(name, i), grouped(count), `${digits((100 * count) / total, 3)} %`, bytes(count * size),
+        const [own, other] = [values, options[values.beside]].map((shape) => {
+          const parts = parameters(shape);
+          const total = sum(parts);
+          const { running, training } = memory(shape, total, values, size);
+          return { parts, total, running, training, needs: sum(training) ? training : running };
+        });
+        [own.name, other.name] = ["this model", values.beside];
+        const share = (part, { parts, total }) => `${fixed((100 * parts[part]) / total, 1)} %`;
+        const rows = Object.keys(own.parts).map((part, i) => [
+          make("span", {}, ...part_name(part, i)),
+          grouped(own.parts[part]), share(part, own), share(part, other),
         ]);
-        rows.push(["all", grouped(total), "100 %", bytes(total * size)]);
-        const tokens = values.batch * values.seq;
-        const cache = 2 * values.layers * widths(values).kv * tokens * size;
-        const kept = OPTIMIZERS[values.optimizer];
-        const memory = {
-          [`weights in ${values.dtype}`]: total * size,
-          "vectors that enter the first block": tokens * values.embed_dim * size,
-          "cache of keys and values": cache,
-        };
-        for (const [name, each] of Object.entries(kept ?? {})) {
-          memory[`training: ${name}`] = each * total;
-        }
-        const training = kept ? sum(kept) * total : 0;
-        if (kept) memory["training: together"] = training;
-        const cells = Object.entries(memory).map(([name, x]) => [name, grouped(x), bytes(x)]);
+        rows.push(["all", grouped(own.total), "100 %", "100 %"]);
+        const trains = sum(own.training) > 0;
+        const kept = ({ running, training }) => ({
+          ...running, ...training, ...(trains ? { "training: together": sum(training) } : {}),
+        });
+        const drawn = Object.keys(own.needs); // in the bar, in this order
+        const cells = Object.entries(kept(own)).map(([name, x]) => [
+          make("span", {}, ...(name in own.needs ? part_name(name, drawn.indexOf(name)) : [name])),
+          grouped(x), bytes(x), bytes(kept(other)[name]),
+        ]);
+        const models = [own, other];
+        const most = Math.max(1.1 * CARDS.at(-1) * 1e9, ...models.map(({ needs }) => sum(needs)));
         view.replaceChildren(
-          bar(parts, total),
-          table(["part", "parameters", "share", values.dtype], rows, "Parameters"),
-          table(["what", "bytes", "that is"], cells, "Memory"),
+          ...models.map(({ name, parts, total }) => bar(`${name}: ${short(total)} parameters`, parts, total)),
+          table(["part", "parameters", "share", "beside"], rows, `Parameters, beside ${values.beside}`),
+          make("h2", {}, trains ? "To train" : "To run"),
+          against(models, most),
+          table(["what", "bytes", "that is", "beside"], cells, `Memory, beside ${values.beside}`),
         );
-        const share = digits((100 * parts["token table"]) / total, 3);
-        const more = kept ? ` Training keeps ${bytes(training)}, activations not counted.` : "";
+        const more = trains ? ` Training keeps ${bytes(sum(own.training))}, activations not counted.` : "";
         return (
-          `${grouped(total)} parameters, ${bytes(total * size)} in ${values.dtype}; ` +
-          `the token table is ${share} % of them.${more}`
+          `${grouped(own.total)} parameters, ${bytes(own.total * size)} in ${values.dtype}; ` +
+          `the token table is ${share("token table", own)} of them.${more}`
         );
       },
     };

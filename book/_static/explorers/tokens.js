@@ -2,7 +2,7 @@
 "use strict";
 
 {
-  const { button, field, grouped, load, make, set, unpack } = Explorers;
+  const { button, field, grouped, held, load, make, number, player, set, unpack } = Explorers;
   const MOST_TOKENS = 400;
   const MOST_STEPS = 40;
 
@@ -10,15 +10,20 @@
   const bytes_of = (text) =>
     Array.from(new TextEncoder().encode(text), (byte) => String.fromCharCode(byte)).join("");
 
-  /* A space is drawn as ·, a line end as ⏎, and what is not whole characters as bytes. */
-  function readable(bytes) {
+  /* The text of such bytes, or nothing where they are not whole characters. */
+  function text_of(bytes) {
     const numbers = Uint8Array.from(bytes, (letter) => letter.charCodeAt(0));
     try {
-      const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(numbers);
-      return text.replaceAll(" ", "·").replaceAll("\n", "⏎");
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(numbers);
     } catch {
-      return Array.from(numbers, (byte) => `\\x${byte.toString(16).padStart(2, "0")}`).join("");
+      return undefined;
     }
+  }
+
+  /* A space is drawn as ·, a line end as ⏎, and what is not whole characters as bytes. */
+  function readable(bytes) {
+    const hex = (letter) => `\\x${letter.charCodeAt(0).toString(16).padStart(2, "0")}`;
+    return text_of(bytes)?.replaceAll(" ", "·").replaceAll("\n", "⏎") ?? [...bytes].map(hex).join("");
   }
 
   /* Every step from single bytes to tokens: each joins the pair that was learned first. */
@@ -50,7 +55,7 @@
     for (let at = 0; at < bytes.length; at += 1 + bytes[at]) {
       ids.set(String.fromCharCode(...bytes.subarray(at + 1, at + 1 + bytes[at])), ids.size);
     }
-    return { ids, pattern: new RegExp(pattern, "gu") };
+    return { ids, tokens: [...ids.keys()], pattern: new RegExp(pattern, "gu") };
   }
 
   function encode({ ids, pattern }, text) {
@@ -78,42 +83,117 @@
     if (steps.length > MOST_STEPS) {
       lines.push(make("li", { class: "explorer-note" }, `and ${steps.length - MOST_STEPS} more`));
     }
+    let shown = lines.length;
+    function next() {
+      shown = shown < lines.length ? shown + 1 : 1;
+      lines.forEach((line, i) => line.classList.toggle("explorer-later", i >= shown));
+      return shown < lines.length;
+    }
     return make(
       "div",
       { class: "explorer-history" },
       make("h2", {}, "How ", make("code", {}, readable(word)), " is joined"),
+      make("div", { class: "explorer-buttons" }, player("play the merges", next, 800)),
       make("ol", { start: 0 }, ...lines),
+    );
+  }
+
+  /* The text in tints, to lie behind what is typed. A character may take more than one token. */
+  function tinted(tokens) {
+    const spans = [];
+    let [bytes, first] = ["", 0];
+    tokens.forEach(({ piece }, i) => {
+      bytes += piece;
+      const text = text_of(bytes);
+      if (text === undefined) return;
+      spans.push(make("span", { class: `explorer-tint-${first % 6}`, "data-tokens": `${first} ${i}` }, text));
+      [bytes, first] = ["", i + 1];
+    });
+    return spans;
+  }
+
+  /* What an ID stands for, and a way to add it to the text. */
+  function looked_up({ tokens }, id, input) {
+    const text = text_of(tokens[id]);
+    const add = button("add it to the text", () => set(input, input.value + text));
+    return make(
+      "p",
+      { class: "explorer-buttons explorer-found" },
+      `ID ${id} is `,
+      make("span", { class: "explorer-token" }, make("code", {}, readable(tokens[id]))),
+      ...(text === undefined ? [" a part of a character"] : [add]),
     );
   }
 
   Explorers.define("tokens", async ({ text, examples }) => {
     const vocabulary = await read_vocabulary();
     const input = make("textarea", { name: "text", rows: 3, spellcheck: "false" }, text);
+    const behind = make("div", { class: "explorer-behind", "aria-hidden": "true" });
+    const chosen = held("token", 0);
+    let boxes = [];
 
-    function draw({ text }, view) {
-      const tokens = encode(vocabulary, text);
-      const boxes = tokens.slice(0, MOST_TOKENS).map(({ piece, id, word }, i) =>
-        make(
-          "button",
-          {
-            type: "button",
-            class: `explorer-token explorer-tint-${i % 6}`,
-            "data-id": id,
-            onclick: () => choose(i, word),
-          },
-          make("code", {}, readable(piece)),
-          make("span", { class: "explorer-id" }, String(id)),
-        ),
-      );
-      const note = `The first ${MOST_TOKENS} of ${grouped(tokens.length)} tokens are shown.`;
-      const more = tokens.length > MOST_TOKENS ? [make("p", { class: "explorer-note" }, note)] : [];
-      const steps = make("div", {});
-      function choose(i, word) {
-        boxes.forEach((each, j) => each.setAttribute("aria-pressed", String(j === i)));
-        steps.replaceChildren(history(vocabulary, word));
+    /* A token lights up in both places, wherever it is met. */
+    function light(i) {
+      boxes.forEach((box, j) => box.classList.toggle("explorer-lit", j === i));
+      for (const span of behind.children) {
+        const [first, last] = (span.dataset.tokens ?? "-1 -1").split(" ");
+        span.classList.toggle("explorer-lit", first <= i && i <= last);
       }
-      view.replaceChildren(make("div", { class: "explorer-tokens" }, ...boxes), ...more, steps);
-      if (tokens.length > 0) choose(0, tokens[0].word);
+    }
+
+    function light_at(span) {
+      light(span ? Number(span.dataset.tokens.split(" ")[0]) : undefined);
+    }
+
+    function under({ clientX, clientY }) {
+      const all = document.elementsFromPoint(clientX, clientY);
+      light_at(all.find((element) => element.dataset.tokens));
+    }
+
+    function at_caret() {
+      let start = 0;
+      const here = (span) => (start += span.textContent.length) > input.selectionStart;
+      light_at([...behind.children].find(here)?.closest("[data-tokens]"));
+    }
+
+    input.addEventListener("pointermove", under);
+    input.addEventListener("pointerleave", () => light());
+    input.addEventListener("keyup", at_caret);
+    input.addEventListener("click", at_caret);
+    input.addEventListener("scroll", () => (behind.scrollTop = input.scrollTop));
+
+    function box({ piece, id }, i) {
+      return make(
+        "button",
+        {
+          type: "button",
+          class: `explorer-token explorer-tint-${i % 6}`,
+          "data-id": id,
+          "data-name": `token ${i}`,
+          "aria-pressed": "false",
+          onclick: () => set(chosen, i),
+          onpointerenter: () => light(i),
+          onpointerleave: () => light(),
+          onfocus: () => light(i),
+        },
+        make("code", {}, readable(piece)),
+        make("span", { class: "explorer-id" }, String(id)),
+      );
+    }
+
+    function draw({ text, id, token }, view) {
+      const tokens = encode(vocabulary, text);
+      boxes = tokens.slice(0, MOST_TOKENS).map(box);
+      behind.replaceChildren(...tinted(tokens), "\u200b");
+      const note = `The first ${MOST_TOKENS} of ${grouped(tokens.length)} tokens are shown.`;
+      view.replaceChildren(make("div", { class: "explorer-tokens" }, ...boxes));
+      if (id !== null) view.prepend(looked_up(vocabulary, id, input));
+      if (tokens.length > MOST_TOKENS) view.append(make("p", { class: "explorer-note" }, note));
+      const pressed = Math.min(Math.abs(Math.trunc(Number(token))) || 0, boxes.length - 1);
+      if (boxes.length > 0) {
+        boxes[pressed].setAttribute("aria-pressed", "true");
+        view.append(history(vocabulary, tokens[pressed].word));
+      }
       const count = (number, what) => `${grouped(number)} ${what}${number === 1 ? "" : "s"}`;
       const size = new TextEncoder().encode(text).length;
       return (
@@ -122,10 +202,16 @@
       );
     }
 
-    const show = (example) => button(example, () => set(input, example));
-    const offered = make("div", { class: "explorer-buttons explorer-examples" }, ...examples.map(show));
-    const wide = field("text", input);
-    wide.classList.add("explorer-wide");
-    return { controls: [wide, offered], draw };
+    function show(example) {
+      chosen.value = 0;
+      set(input, example);
+    }
+    const shown = (example) => button(example, () => show(example));
+    const offered = make("div", { class: "explorer-buttons explorer-examples" }, ...examples.map(shown));
+    const wide = field("text", input, [behind]);
+    wide.classList.add("explorer-wide", "explorer-typed");
+    const most = vocabulary.tokens.length - 1;
+    const id = number("id", "look up an ID", { value: "", min: 0, max: most, optional: true, hint: `0 to ${most}` });
+    return { controls: [wide, id, offered, chosen], draw };
   });
 }
