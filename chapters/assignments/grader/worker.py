@@ -8,7 +8,9 @@ beside it. It reads requests and writes replies, one line of JSON each:
            {"cell": NUMBER, "skipped": [LINE, ...]}, with an ERROR where it stopped,
            and {"ready": true} after the last
     {"begin": true}                     -> {"begun": true}, there is a fresh copy
-    {"call": NAME, "arguments": [...]}  -> {"answer": VALUE} or an ERROR
+    {"call": NAME, "arguments": [...], "after": false}
+                                        -> {"answer": VALUE} or an ERROR; where "after"
+                                           is true, the arguments after the call
     {"end": true}                       -> {"ended": true}
 
 An ERROR is "error": NAME, and "message" and "line" where there are any.
@@ -245,7 +247,10 @@ def answer(request: dict, namespace: dict, machinery: dict) -> dict:
         return {"error": "undefined"}
     process = os.getpid()
     try:
-        value = function(*machinery["decode"](request["arguments"]))
+        arguments = machinery["decode"](request["arguments"])
+        value = function(*arguments)
+        if request["after"]:
+            value = arguments
     except BaseException as error:
         return described(error)
     finally:
