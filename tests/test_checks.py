@@ -133,8 +133,8 @@ def test_the_same_seed_draws_the_same_inputs_and_another_draws_others():
 
 
 DOUBLES = {
-    "def double(numbers):\n    for n in numbers: ...": "for n in numbers:",
-    "def double(numbers):\n    while numbers: ...": "while numbers:",
+    "def double(numbers):\n    for n in numbers: ...": "for n in numbers",
+    "def double(numbers):\n    while numbers: ...": "while numbers",
     "def double(numbers): return [2 * n for n in numbers]": "for n in numbers",
     "double = lambda numbers: dict((n, 2) for n in numbers)": "for n in numbers",
     "def double(numbers): return list(map(twice, numbers))": "map(twice, numbers)",

@@ -151,7 +151,8 @@ def loop(name: str, cells) -> str | None:
         for node in ast.walk(written.pop(waiting.pop(), ast.Pass())):
             match node:
                 case ast.For() | ast.While() | ast.comprehension():
-                    return ast.unparse(node).strip().partition("\n")[0]
+                    line = ast.unparse(node).strip().partition("\n")[0]
+                    return line.rstrip(":")
                 case ast.Call(func=ast.Name(id=called)) if called in ("map", name):
                     return ast.unparse(node)
                 case ast.Call(func=ast.Name(id=called)):
