@@ -79,12 +79,28 @@ def test_a_function_cannot_change_what_the_check_compares_with(capsys):
     assert said.startswith("not yet")
 
 
+def test_a_check_may_ask_what_became_of_the_arguments(capsys):
+    def double(numbers):
+        numbers += numbers[:1]
+        return numbers
+
+    def keeps_its_list(draw, size, double):
+        expect(double([3]), [3, 3])
+        expect(double([3], after=True), [[3]])
+
+    check = checks.Check(keeps_its_list, 1, (1,))
+    said = check.failure("seed", checks.call_here({"double": double}))
+    assert said == "double([3])\ngot  [[3, 3]]\nwant [[3]]"
+    kept = checks.call_here({"double": lambda numbers: numbers + numbers})
+    assert check.failure("seed", kept) is None
+
+
 def test_an_answer_that_a_check_cannot_compute_with_is_no_crash():
     def has_a_length(draw, size, f):
         expect(len(f()), 1)
 
     check = checks.Check(has_a_length, 1, (1,))
-    said = check.failure("seed", lambda name, arguments: 3)
+    said = check.failure("seed", lambda name, arguments, after: 3)
     assert said == "f()\nthe answer is not of the kind that was asked for\ngot  3"
 
 
@@ -94,7 +110,7 @@ def test_a_check_calls_the_functions_that_it_names():
 
     calls = []
 
-    def call(name, arguments):
+    def call(name, arguments, after):
         calls.append((name, arguments))
         return arguments[0] + {"there": 3, "back": -3}[name]
 
@@ -114,6 +130,56 @@ def test_the_same_seed_draws_the_same_inputs_and_another_draws_others():
     assert (
         drawn.double().mul(100).sub(drawn.double().mul(100).round()).abs().max() < 1e-4
     )
+
+
+DOUBLES = {
+    "def double(numbers):\n    for n in numbers: ...": "for n in numbers",
+    "def double(numbers):\n    while numbers: ...": "while numbers",
+    "def double(numbers): return [2 * n for n in numbers]": "for n in numbers",
+    "double = lambda numbers: dict((n, 2) for n in numbers)": "for n in numbers",
+    "def double(numbers): return list(map(twice, numbers))": "map(twice, numbers)",
+    "def double(numbers): return 2 + double(numbers[1:])": "double(numbers[1:])",
+    "def all_of(x):\n    return [2 * n for n in x]\n"
+    "def double(numbers): return all_of(numbers)": "for n in x",
+}
+
+
+@pytest.mark.parametrize("source", DOUBLES)
+def test_a_loop_is_seen_however_it_is_written(source):
+    assert checks.loop("double", ["one = 1", source]) == DOUBLES[source]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["def double(numbers): return numbers.sum()"],
+        ["def double(numbers): return 'for n in numbers'  # while"],
+        ["def other():\n    for n in numbers: ...\ndef double(other): return other"],
+        ["def double(n):\n    for _ in n: ...", "def double(n): return 2 * n"],
+        ["def double(n): return 2 * n", "def double(n) for", "x = '\0'"],
+        [],
+    ],
+)
+def test_where_the_function_has_none_no_loop_is_seen(cells):
+    """In its latest form, and in what it calls."""
+    assert checks.loop("double", cells) is None
+
+
+def test_a_right_answer_by_a_loop_is_told_the_loop(capsys):
+    source = """
+def double(numbers):
+    return [n + n for n in numbers]
+
+@check(points=1)
+def adds_without_a_loop(draw, size, double):
+    expect(double([3]), [6])
+    expect_no_loop(double)
+"""
+    told = {"check": checks.check, "expect": expect, "In": [source]}
+    exec(source, {**told, "expect_no_loop": checks.expect_no_loop})
+    first, call, said = capsys.readouterr().out.splitlines()
+    assert first == "not yet: adds without a loop"
+    assert (call.strip(), said.strip()) == ("double([3])", "a loop: for n in numbers")
 
 
 numbers = st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.booleans()
@@ -240,7 +306,8 @@ def test_the_file_stands_alone():
         line for line in inspect.getsource(checks).splitlines() if "import" in line[:7]
     ]
     assert imported == [
-        *(f"import {name}" for name in ("copy", "inspect", "math", "random")),
+        *map("import {}".format, ["ast", "contextlib", "copy", "inspect", "math"]),
+        "import random",
         "import torch",
     ]
 

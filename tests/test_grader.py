@@ -540,6 +540,20 @@ def test_an_answer_that_no_check_can_hold_costs_that_check_alone(tmp_path):
     assert report.earned(questions["second"]) == 2
 
 
+def test_a_loop_where_none_is_asked_for_is_told_and_costs_that_check_alone(tmp_path):
+    master = master_of("first")
+    master.cells[1].source += ", expect_no_loop"
+    question = master.cells[4].source
+    master.cells[4].source = question.replace(
+        "2 * size)\n", "2 * size)\n    expect_no_loop(first)\n", 1
+    )
+    body = "return sum(number for number in (n, n))"
+    result = graded_alone(tmp_path, master, QUICK, first=body)
+    public, hidden = result["questions"]["first"]["checks"]
+    assert public["failure"] == "first(1)\na loop: for number in (n, n)"
+    assert hidden["failure"] is None
+
+
 def test_a_judge_that_cannot_end_is_ended_and_named(tmp_path):
     master = master_of("first")
     never = "    first(size)\n    while True:\n        size += 1\n    expect("

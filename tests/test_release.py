@@ -10,9 +10,9 @@ import zipfile
 
 import nbformat
 import pytest
-from nbformat.v4 import new_markdown_cell, new_output
+from nbformat.v4 import new_markdown_cell, new_notebook, new_output
 
-from chapters.assignments.checks import Draw
+from chapters.assignments.checks import Draw, call_here
 from chapters.assignments.grader import __main__ as command
 from chapters.assignments.grader import release
 from chapters.assignments.grader.course import Course, WrongSeed, derived
@@ -28,6 +28,12 @@ from chapters.assignments.grader.masters import (
 from tests import notebooks
 
 SEED = "of one course, long enough"
+LOOP = """def bag(table, ids, padding):
+    rows = [table[row[row != padding]] for row in ids]
+    return torch.stack([row.sum(dim=0) / max(1, len(row)) for row in rows])"""
+IN_PLACE = """def fair_step(table, ids, grad, rate):
+    times = torch.bincount(ids, minlength=len(table)).clamp(min=1)
+    return table.index_add_(0, ids, -rate * grad / times[ids].unsqueeze(1))"""
 by_name = pytest.mark.parametrize(
     "path", notebooks.ASSIGNMENTS, ids=lambda path: path.stem
 )
@@ -74,6 +80,39 @@ def test_a_released_notebook_runs_in_a_kernel_far_from_the_book(path, tmp_path):
     outputs = [each for cell in notebook.cells for each in cell.get("outputs", [])]
     assert outputs
     assert {each.name for each in outputs} == {"stdout"}
+
+
+def test_a_kernel_tells_a_student_of_a_loop(path, tmp_path):
+    master = changed(path, tmp_path, loop_where_none_is_asked_for)
+    cells = [cell for cell in released(master).cells if cell.cell_type == "code"]
+    notebook = notebooks.run(new_notebook(cells=cells), tmp_path)
+    (cell,) = (each for each in notebook.cells if mark(each).get("grade_id") == "bag")
+    (output,) = cell.outputs
+    assert "    a loop: for row in ids\nright: " in output.text
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "failed"),
+    [
+        ("bag", LOOP, "without padding it is the mean row found without a loop"),
+        (
+            "fair-step",
+            IN_PLACE,
+            "a row that does not occur stays and so does the old table",
+        ),
+    ],
+)
+def test_what_a_question_rules_out_costs_the_check_that_says_so(
+    path, name, source, failed
+):
+    """Though each answer is right."""
+    (question,) = (each for each in Master(path).questions if each.name == name)
+    namespace = {}
+    exec(f"import torch\n{source}", namespace)
+    call = call_here(namespace)
+    every = question.public + question.hidden
+    lost = [each.title for each in every if each.failure(SEED, call, [source])]
+    assert lost == [failed]
 
 
 def test_nbgraders_masters_stand_alone_and_draw_hidden_inputs_from_the_seed(path):
@@ -132,6 +171,10 @@ def wrong_solution(notebook, cells):
     cells["bag-code"].source = cells["bag-code"].source.replace("ids != padding", "ids")
 
 
+def loop_where_none_is_asked_for(notebook, cells):
+    cells["bag-code"].source = LOOP
+
+
 def generous_stub(notebook, cells):
     for cell in cells.values():
         cell.source = cell.source.replace("### BEGIN SOLUTION", "")
@@ -174,6 +217,7 @@ def test_data_of_a_master_may_be_tensors(path, tmp_path):
 
 UNFIT = {
     wrong_solution: "the solution earns 20 of 24 points",
+    loop_where_none_is_asked_for: "the solution earns 23 of 24 points",
     generous_stub: "the stub earns 24 of 24 points, more than half",
     points_that_do_not_add_up: "bag: checks for 4 of 5",
     few_hidden_points: "bag: hidden checks earn less than half",

@@ -1,5 +1,7 @@
 """Checks call your functions, and say what holds or show what does not."""
 
+import ast
+import contextlib
 import copy
 import inspect
 import math
@@ -135,6 +137,35 @@ def require(holds, sentence: str) -> None:
         raise Wrong(sentence)
 
 
+def loop(name: str, cells) -> str | None:
+    """The first line of a loop in a function, or in one that it calls, as these code
+    cells have them; where a name is given twice, the later one counts.
+    """
+    written, waiting = {}, [name]
+    for cell in cells:
+        with contextlib.suppress(Exception):  # what Python cannot read defines nothing
+            for each in ast.parse(cell).body:
+                for one in getattr(each, "targets", [each]):  # of `f = ...`, or `def f`
+                    written[getattr(one, "id", getattr(one, "name", None))] = each
+    while waiting:
+        for node in ast.walk(written.pop(waiting.pop(), ast.Pass())):
+            match node:
+                case ast.For() | ast.While() | ast.comprehension():
+                    line = ast.unparse(node).strip().partition("\n")[0]
+                    return line.rstrip(":")
+                case ast.Call(func=ast.Name(id=called)) if called in ("map", name):
+                    return ast.unparse(node)
+                case ast.Call(func=ast.Name(id=called)):
+                    waiting.append(called)
+    return None
+
+
+def expect_no_loop(function) -> None:
+    """Go on if the function, and those that it calls, are written without a loop."""
+    if found := function.loop():
+        raise Wrong(f"a loop: {found}")
+
+
 class Check:
     """A property of some functions, tried on inputs of growing size.
 
@@ -148,18 +179,23 @@ class Check:
         self.calls = list(inspect.signature(holds).parameters)[2:]
         self.earned = 0.0
 
-    def failure(self, seed: str, call) -> str | None:
-        """The smallest counter-example in words; `call(name, arguments)` answers."""
+    def failure(self, seed: str, call, cells=()) -> str | None:
+        """The smallest counter-example in words.
+
+        `call(name, arguments, after)` answers, or gives the arguments as they are after
+        the call. The code cells say how a function is written.
+        """
         for size in self.sizes:
             last = []
 
             def caller(name, last=last):
-                def called(*arguments):
+                def called(*arguments, after=False):
                     last[:] = name, ", ".join(map(show, arguments)), "nothing"
-                    answer = call(name, arguments)
+                    answer = call(name, arguments, after)
                     last[2] = show(answer)
                     return answer
 
+                called.loop = lambda: loop(name, cells)
                 return called
 
             try:
@@ -181,11 +217,12 @@ class Check:
 def call_here(namespace: dict):
     """A way to call the functions of a notebook as the grader would."""
 
-    def call(name, arguments):
+    def call(name, arguments, after=False):
+        arguments = copy.deepcopy(arguments)
         if name not in namespace:
             raise Unwritten(f"{name} is not defined")
         try:
-            answer = namespace[name](*copy.deepcopy(arguments))
+            answer = namespace[name](*arguments)
         except NotImplementedError:
             raise Unwritten(f"{name} is not written") from None
         except Exception as error:
@@ -193,7 +230,7 @@ def call_here(namespace: dict):
         if answer is None:
             raise Unwritten(f"{name} is not written")
         try:
-            return decode(encode(answer))
+            return decode(encode(arguments if after else answer))
         except Exception:
             kind = f"{type(answer).__name__} {getattr(answer, 'dtype', '')}".strip()
             raise Wrong(f"{name} returned a {kind}, which no check reads") from None
@@ -206,7 +243,9 @@ def check(points: float, sizes=(1,)):
 
     def decorate(holds):
         this, seed = Check(holds, points, tuple(sizes)), Draw.seed_of_course
-        failure = this.failure(seed, call_here(holds.__globals__))
+        notebook = holds.__globals__
+        cells = notebook.get("In", ())  # where IPython keeps what was run
+        failure = this.failure(seed, call_here(notebook), cells)
         if failure is None:
             this.earned = points
             print(f"right: {this.title} ({points:g} point{'s' * (points != 1)})")

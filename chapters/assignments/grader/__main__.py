@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 from .collect import Roster, collect, feedback, report_of
-from .course import Course, WrongSeed
+from .course import Course, WrongSeed, derived
 from .export import SYSTEMS, Unmatched, export, rows
 from .files import replacing
 from .grade import Batch
+from .gradescope import autograder
 from .masters import FOLDER, Master, Unfit
 from .release import release
 from .report import BadScores, read_marks, report, write
@@ -20,6 +21,9 @@ from .sandbox import Refused
 def masters(names: list[str]) -> list[Master]:
     """The masters whose file names begin so; all of them if there is no name."""
     paths = sorted(FOLDER.glob("*.ipynb"))
+    for name in names:
+        if not any(path.stem.startswith(name) for path in paths):
+            raise FileNotFoundError(f"no assignment has a name that begins with {name}")
     wanted = [p for p in paths if not names or p.stem.startswith(tuple(names))]
     return [Master(path) for path in wanted]
 
@@ -56,12 +60,24 @@ def run_collect(options) -> None:
 
 
 def run_feedback(options) -> None:
-    course, (master,) = options.course, masters([options.assignment])
-    pages = course.grades / master.name / "feedback"
-    path = course.grades / master.name / "feedback.zip"
-    with replacing(path) as new:
-        new.write_bytes(feedback(rows(course.collected), master.name, pages))
-    print(path)
+    course = options.course
+    for master in masters([options.assignment]):
+        pages = course.grades / master.name / "feedback"
+        path = course.grades / master.name / "feedback.zip"
+        with replacing(path) as new:
+            new.write_bytes(feedback(rows(course.collected), master.name, pages))
+        print(path)
+
+
+def run_gradescope(options) -> None:
+    course = options.course
+    for master in masters([options.assignment]):
+        path = course.gradescope / f"{master.name}.zip"
+        seed = derived(course.seed(), f"gradescope/{master.name}")
+        with replacing(path) as new:
+            new.touch(mode=0o600)  # it holds a seed
+            new.write_bytes(autograder(master, seed))
+        print(path)
 
 
 def run_grade(options) -> None:
@@ -70,7 +86,7 @@ def run_grade(options) -> None:
         options.submissions,
         course.grades,
         course.seed(),
-        sandboxed=not options.no_sandbox,
+        kind="open" if options.no_sandbox else "closed",
     )
     everyone = batch.students()
     if missing := sorted(set(options.only) - set(everyone)):
@@ -152,6 +168,11 @@ def parser() -> argparse.ArgumentParser:
     one.add_argument("assignment", help="begin of its name, such as 01")
     one.add_argument("--course", **kept)
     one.set_defaults(run=run_feedback)
+
+    one = commands.add_parser("gradescope", help="write a zip that grades there")
+    one.add_argument("assignment", help="begin of its name, such as 01")
+    one.add_argument("--course", **kept)
+    one.set_defaults(run=run_gradescope)
 
     one = commands.add_parser("grade", help="grade a folder with a folder per student")
     one.add_argument("submissions", type=folder)

@@ -40,6 +40,10 @@ class Course:
         return self.folder / "collected.csv"
 
     @property
+    def gradescope(self) -> Path:
+        return self.folder / "gradescope"
+
+    @property
     def fingerprint(self) -> Path:
         """Of the seed that was released with, so that no other is taken for it."""
         return self.released / "instructor" / "seed.sha256"

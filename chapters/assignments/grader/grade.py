@@ -37,6 +37,13 @@ def find(folder: Path, assignment: str) -> list[Path]:
     ]
 
 
+def handed_in(folder: Path, assignment: str) -> list[bytes]:
+    """What is in them."""
+    if found := [read(path) for path in find(folder, assignment)]:
+        return found
+    raise Unreadable("no notebook of this name was handed in")
+
+
 def read(path: Path) -> bytes:
     if path.stat().st_size > LARGEST:
         raise Unreadable(f"the file is larger than {LARGEST >> 20} MB")
@@ -57,12 +64,12 @@ class Batch:
     place: Path
     seed: str
     limits: Limits = dataclasses.field(default_factory=Limits)
-    sandboxed: bool = True
+    kind: str = "closed"  # of the sandbox
 
     @cached_property
     def sandbox(self) -> Sandbox:
         """Tried once, so that a system without one is not a student's fault."""
-        return Sandbox.tried(self.limits, self.sandboxed)
+        return Sandbox.tried(self.limits, self.kind)
 
     def students(self) -> list[str]:
         """The names of the folders, without what a computer adds by itself."""
@@ -91,14 +98,10 @@ class Batch:
         """One submission, alone: the same call again changes nothing."""
         kept = self.kept(master, student)
         try:
-            texts = [
-                read(path) for path in find(self.submissions / student, master.name)
-            ]
-            if not texts:
-                raise Unreadable("no notebook of this name was handed in")
+            texts = handed_in(self.submissions / student, master.name)
             seed = derived(self.seed, master.name)
             told = [texts, master.source, MACHINERY, OWN_CODE, seed]
-            told += [self.limits, self.sandboxed]
+            told += [self.limits, self.kind]
             key = hashlib.sha256(repr(told).encode()).hexdigest()
             if kept.exists():
                 old = json.loads(kept.read_text("utf-8"))

@@ -131,12 +131,17 @@ def inlined(source: str) -> str:
     return IMPORT.sub(lambda _: MACHINERY.rstrip(), source)
 
 
-def stub(cell) -> None:
-    """Take the solution out of a cell, and what only the instructor may see."""
+def unsolved(cell) -> None:
+    """Take the solution out of a cell."""
     instead = "..." if cell.cell_type == "code" else "*Your answer*"
     cell.source = SOLUTION.sub(
         lambda found: f"{found['indent']}{instead}\n", cell.source
     )
+
+
+def stub(cell) -> None:
+    """Take the solution out of a cell, and what only the instructor may see."""
+    unsolved(cell)
     cell.source = HIDDEN.sub("", cell.source).rstrip()
 
 

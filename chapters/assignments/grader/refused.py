@@ -26,6 +26,7 @@ REFUSED = {
     "memfd_secret": (447, 447),
 }
 CLONE, CLONE3 = (56, 220), 435
+SOCKET = (41, 198)  # the one way to a network, where none of its own is given
 NAME_SPACES = 0x7E020000  # the flags of clone that make one
 SECOND_NUMBERS = 0x40000000  # x86_64 knows the same calls by others, too
 
@@ -43,11 +44,14 @@ def rule(test: int, value: int, outcome: int) -> bytes:
     return step(test, value, no=1) + step(RETURN, outcome)
 
 
-def program() -> bytes | None:
-    """The filter for this machine; None where its numbers are not known here."""
+def program(*more: tuple[int, int]) -> bytes | None:
+    """The filter for this machine, which refuses these calls too; None where its
+    numbers are not known here.
+    """
     if platform.machine() not in MACHINES:
         return None
     column = list(MACHINES).index(platform.machine())
+    every = [*REFUSED.values(), *more]
     return b"".join(
         [
             step(LOAD, MACHINE),
@@ -55,7 +59,7 @@ def program() -> bytes | None:
             step(RETURN, FORBIDDEN),
             step(LOAD, CALL),
             rule(ANY_BIT, SECOND_NUMBERS, FORBIDDEN),
-            *(rule(EQUAL, each[column], FORBIDDEN) for each in REFUSED.values()),
+            *(rule(EQUAL, each[column], FORBIDDEN) for each in every),
             # Its flags cannot be seen from here. Where it is unknown, programs clone.
             rule(EQUAL, CLONE3, UNKNOWN),
             step(EQUAL, CLONE[column], no=3),

@@ -38,17 +38,18 @@ SHORT = 12  # a shorter line, such as `else:`, may stand in a question too
 
 def points(master: Master, notebook, seed: str) -> float:
     """What the code of a notebook earns. It is run here: for our own code only."""
-    namespace, earned = {"__name__": "__main__"}, 0.0
+    namespace, cells, earned = {"__name__": "__main__"}, [], 0.0
     with contextlib.redirect_stdout(io.StringIO()):
         for cell in notebook.cells:
             if cell.cell_type == "code" and not mark(cell).get("grade"):
-                exec(inlined(cell.source), namespace)
+                cells.append(inlined(cell.source))
+                exec(cells[-1], namespace)
     call = checks.call_here(namespace)
     for question in master.questions:
         for each in question.public:
-            earned += each.points * (each.failure(PUBLIC_SEED, call) is None)
+            earned += each.points * (each.failure(PUBLIC_SEED, call, cells) is None)
         for each in question.hidden:
-            earned += each.points * (each.failure(seed, call) is None)
+            earned += each.points * (each.failure(seed, call, cells) is None)
     return earned
 
 

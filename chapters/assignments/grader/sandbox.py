@@ -1,6 +1,8 @@
 """Where a student's code runs: a worker in bubblewrap, and the pipe to it.
 
 The kernel enforces the limits; this side of the pipe believes nothing that comes out.
+Where bubblewrap cannot start, as in many containers, root can still start a worker that
+becomes another user, under the same limits. What it lacks is said in `LACKS`.
 """
 
 import contextlib
@@ -30,6 +32,11 @@ HERE = Path(__file__).parent
 WORKER = HERE / "worker.py"
 LOOK = 0.25  # seconds between two looks at the memory of a worker
 REQUIREMENTS = HERE.parent / "requirements.txt"
+LACKS = (
+    "Students' code runs as a user of its own, under the same limits, and reaches no"
+    " network. But it sees which programs run, reads what every user may read, and"
+    " fills the disk of /tmp."
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,12 +108,6 @@ def command(limits: Limits) -> list[str]:
         for kind in ("dist-packages", "site-packages")
         for folder in root.glob(f"lib*/python3*/{kind}")
     ]
-    calls = refused.program()
-    if calls is None:
-        raise Refused(
-            f"no filter of system calls is known for {platform.machine()}, and without"
-            " one a program can take memory that no limit counts"
-        )
     options = ["--unshare-ipc", "--unshare-pid", "--unshare-net", "--unshare-uts"]
     options += ["--unshare-cgroup-try", "--die-with-parent", "--new-session"]
     options += ["--cap-drop", "ALL", "--clearenv"]
@@ -141,19 +142,50 @@ def command(limits: Limits) -> list[str]:
     return [bwrap, *options, str(python), "-I", "-S", "-B", "/worker.py"]
 
 
+def alone(limits: Limits) -> list[str]:
+    """The worker, with the rights of whoever starts it."""
+    return [sys.executable, "-I", "-B", str(WORKER)]
+
+
+def as_another_user(limits: Limits) -> list[str]:
+    """The worker, which gives all rights up as soon as its code has been read."""
+    if os.getuid() != 0:
+        raise Refused("only root can run students' code as another user")
+    clean = ["HOME=/tmp", "OMP_NUM_THREADS=1", "PYTHONHASHSEED=0"]
+    return ["env", "-i", "-C", "/tmp", *clean, *alone(limits)]
+
+
+def calls(*more: tuple[int, int]) -> bytes:
+    """The filter of system calls."""
+    found = refused.program(*more)
+    if found is None:
+        raise Refused(
+            f"no filter of system calls is known for {platform.machine()}, and without"
+            " one a program can take memory that no limit counts"
+        )
+    return found
+
+
 @dataclasses.dataclass(frozen=True)
 class Sandbox:
-    """How a worker is started; where it is not closed, with the grader's own rights."""
+    """How a worker is started: "closed" in bubblewrap, "limited" as another user, or
+    "open", with the grader's own rights.
+    """
 
     limits: Limits
     command: tuple[str, ...]
-    closed: bool
+    kind: str
+
+    @property
+    def user(self) -> int | None:
+        """One for each process that judges, as the kernel counts a user's processes."""
+        return None if self.kind == "open" else 20_000 + os.getpid() % 40_000
 
     @classmethod
-    def tried(cls, limits: Limits, closed: bool) -> "Sandbox":
+    def tried(cls, limits: Limits, kind: str) -> "Sandbox":
         """Refused, in words, where this system has none that holds."""
-        alone = [sys.executable, "-I", "-B", str(WORKER)]
-        found = cls(limits, tuple(command(limits) if closed else alone), closed)
+        start = {"closed": command, "limited": as_another_user, "open": alone}[kind]
+        found = cls(limits, tuple(start(limits)), kind)
         worker = Worker(found)
         try:
             worker.start({"checks": "", "given": [], "cells": []}, limits.start)
@@ -177,10 +209,11 @@ def settings(sandbox: Sandbox) -> str:
         "check": limits.check,
         "wall": limits.wall,
         "reply": limits.reply,
-        "resources": resources if sandbox.closed else {},
-        # A user of its own for each, as the kernel counts a user's processes.
-        "user": 20_000 + os.getpid() % 40_000 if sandbox.closed else None,
-        "path": ["/site"] if sandbox.closed else [],
+        "resources": {} if sandbox.kind == "open" else resources,
+        "user": sandbox.user,
+        "closed": sandbox.kind == "closed",
+        "calls": calls(refused.SOCKET).hex() if sandbox.kind == "limited" else "",
+        "path": ["/site"] if sandbox.kind == "closed" else [],
     }
     return json.dumps(told)
 
@@ -201,12 +234,12 @@ class Worker:
     def __init__(self, sandbox: Sandbox):
         self.sandbox, self.buffer = sandbox, bytearray()
         self.most = math.inf  # bytes of memory; set where the student's code begins
-        with tempfile.TemporaryFile() as calls:
+        with tempfile.TemporaryFile() as program:
             first, *rest = sandbox.command
-            if sandbox.closed:
-                calls.write(refused.program())
-                calls.seek(0)
-                rest = ["--seccomp", str(calls.fileno()), *rest]
+            if sandbox.kind == "closed":
+                program.write(calls())
+                program.seek(0)
+                rest = ["--seccomp", str(program.fileno()), *rest]
             self.process = subprocess.Popen(
                 [first, *rest, settings(sandbox)],
                 stdin=subprocess.PIPE,
@@ -214,7 +247,7 @@ class Worker:
                 stderr=subprocess.PIPE,  # bubblewrap's own; the worker closes it
                 bufsize=0,
                 start_new_session=True,
-                pass_fds=[calls.fileno()],
+                pass_fds=[program.fileno()],
             )
         os.set_blocking(self.process.stdin.fileno(), False)
 
@@ -237,6 +270,10 @@ class Worker:
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
+        if self.sandbox.kind == "limited":  # in bubblewrap nothing outlives the first
+            for process in self.processes():
+                with contextlib.suppress(psutil.Error):
+                    process.kill()
         self.process.stderr.close()
         self.process.stdin.close()
         self.process.stdout.close()
@@ -256,11 +293,21 @@ class Worker:
             except BrokenPipeError:
                 raise Broken("ended the program") from None
 
+    def processes(self) -> list[psutil.Process]:
+        """All that the student's code started, though it may have left its parents."""
+        if self.sandbox.kind == "limited":
+            return [
+                process
+                for process in psutil.process_iter(["uids"])
+                if process.info["uids"].real == self.sandbox.user
+            ]
+        with contextlib.suppress(psutil.Error):
+            return psutil.Process(self.process.pid).children(recursive=True)
+        return []
+
     def memory(self) -> int:
         """What its processes hold now; the kernel limits each, but not their sum."""
-        with contextlib.suppress(psutil.Error):
-            return held(psutil.Process(self.process.pid).children(recursive=True))
-        return 0
+        return held(self.processes())
 
     def receive(self, deadline: float) -> dict:
         while b"\n" not in self.buffer:

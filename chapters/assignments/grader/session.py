@@ -139,9 +139,10 @@ class Session:
             alive = "ended" not in reply
             return reply
 
-        def call(name: str, arguments: tuple):
+        def call(name: str, arguments: tuple, after: bool):
+            told = {"call": name, "arguments": checks.encode(arguments), "after": after}
             try:
-                reply = ask({"call": name, "arguments": checks.encode(arguments)})
+                reply = ask(told)
             except Broken as how:
                 raise checks.Wrong(f"{name} {how}") from None
             return self.answer(name, reply)
@@ -150,7 +151,8 @@ class Session:
         with contextlib.suppress(Broken):
             ask({"begin": True})
             if alive:
-                failure = check.failure(seed, call)
+                cells = [source for _, source in self.cells]
+                failure = check.failure(seed, call, cells)
             if alive and "ended" not in ask({"end": True}):
                 self.close()
         return failure
