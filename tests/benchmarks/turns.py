@@ -44,6 +44,7 @@ def without_third(rates):
 
 ROTATIONS = {
     "quarter, base 100": RotaryPositions(HEAD_DIM, base=100.0, rotary_dim=4),
+    "quarter, base 400": RotaryPositions(HEAD_DIM, base=400.0, rotary_dim=4),
     "whole turns only": RotaryPositions(
         HEAD_DIM, scaling=partial(proportional, share=0.25)
     ),
