@@ -148,7 +148,9 @@ def alone(limits: Limits) -> list[str]:
 
 
 def as_another_user(limits: Limits) -> list[str]:
-    """The worker, which gives all rights up as soon as its code has been read."""
+    """The worker, which gives all rights up as soon as its code has been read. It is
+    meant for a container: whatever runs as that user is killed in the end.
+    """
     if os.getuid() != 0:
         raise Refused("only root can run students' code as another user")
     clean = ["HOME=/tmp", "OMP_NUM_THREADS=1", "PYTHONHASHSEED=0"]
