@@ -24,6 +24,7 @@ from hypothesis import Phase, settings
 from torch import nn
 
 from embeddings_lib.exact_angles import ROWS, ExactAngles, wave_rates
+from embeddings_lib.rotary_scaling import ntk
 
 ROOT = Path(__file__).parents[1]
 OTHER = {"pairs": "halves", "halves": "pairs"}
@@ -285,6 +286,20 @@ def biases_are_kept_in_16_bits(alibi_bias):
 )
 def the_two_numbers_of_DeepSeek_are_dropped(yarn_attention_factor):
     return lambda factor, **dropped: yarn_attention_factor(factor)
+
+
+@bug(
+    "two bases",
+    "embeddings_lib.rotary_scaling.yarn",
+    "test_rotary_scaling.py::"
+    "test_yarn_keeps_pairs_of_32_turns_and_interpolates_pairs_of_less_than_1",
+)
+def what_YaRN_keeps_is_of_the_larger_base(yarn):
+    def wrong(rates, *, factor, **options):
+        scaled = yarn(rates, factor=factor, **options)
+        return torch.where(scaled == rates, ntk(rates, factor=factor), scaled)
+
+    return wrong
 
 
 # Offsets
