@@ -5,6 +5,7 @@ model says, the one figure style.
 import ast
 import html
 import inspect
+import math
 import textwrap
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -221,6 +222,63 @@ def use_figure_style() -> None:
             "image.cmap": "RdBu_r",
         }
     )
+
+
+def draw_clock(
+    axes,
+    hands: Iterable[tuple],
+    sector: tuple | None = None,
+    color: str = "C2",
+) -> None:
+    """Draw a clock face: a hand for each (angle, colour), a sector from angle to angle.
+
+    >>> from matplotlib.figure import Figure
+    >>> axes = Figure().subplots()
+    >>> draw_clock(axes, [(0.5, "C1"), (2.0, "C0")], sector=(0.5, 2.0))
+    >>> len(axes.lines)
+    2
+
+    Angles are in radians, counterclockwise from three o'clock. A sector that is more
+    than a turn is the whole face.
+    """
+    from matplotlib.patches import Circle, Wedge
+
+    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.8"))
+    if sector is not None:
+        first, last = sector
+        ends = math.degrees(first), math.degrees(min(last, first + math.tau))
+        axes.add_patch(Wedge((0, 0), 0.7, *ends, color=color, alpha=0.3, linewidth=0))
+    for angle, hand in hands:
+        tip = math.cos(angle), math.sin(angle)
+        axes.plot([0, tip[0]], [0, tip[1]], color=hand, linewidth=2)
+    axes.set(xlim=(-1.1, 1.1), ylim=(-1.1, 1.1), xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_visible(False)
+
+
+def draw_boxes(
+    axes,
+    texts: Iterable,
+    x: int | float = 0,
+    y: int | float = 0,
+    colors: str | list[str] = "C0",
+) -> None:
+    """Draw a row of boxes from (x, y) to the right, a text in each.
+
+    >>> from matplotlib.figure import Figure
+    >>> axes = Figure().subplots()
+    >>> draw_boxes(axes, [504, 3575, 282])
+    >>> [box.get_text() for box in axes.texts]
+    ['504', '3575', '282']
+
+    Each box takes one unit of both axes. `colors` is one for all or one for each.
+    """
+    from matplotlib.patches import Rectangle
+
+    for place, text in enumerate(texts):
+        color = colors if isinstance(colors, str) else colors[place]
+        corner = x + place + 0.04, y + 0.07
+        axes.add_patch(Rectangle(corner, 0.92, 0.86, color=color, alpha=0.3))
+        axes.text(x + place + 0.5, y + 0.5, text, ha="center", va="center")
 
 
 def default_device() -> torch.device:

@@ -1,5 +1,7 @@
 import ast
+import cmath
 import inspect
+import math
 import shutil
 import textwrap
 from pathlib import Path
@@ -8,6 +10,7 @@ import matplotlib
 import nbformat
 import pytest
 import torch
+from matplotlib.figure import Figure
 from nbformat.v4 import new_code_cell, new_notebook
 
 import embeddings_lib
@@ -21,6 +24,8 @@ from embeddings_lib import (
     train_bpe,
 )
 from embeddings_lib.notebook import (
+    draw_boxes,
+    draw_clock,
     say,
     show_source,
     show_table,
@@ -176,6 +181,33 @@ def test_the_figure_style_is_applied():
         assert (
             matplotlib.rcParams["axes.prop_cycle"].by_key()["color"] == notebook.COLOURS
         )
+
+
+def test_a_hand_of_a_clock_points_where_its_complex_number_does():
+    axes = Figure().subplots()
+    angles = [0.0, 2.0, -40.0]
+    draw_clock(axes, [(angle, "C0") for angle in angles])
+    tips = [complex(*line.get_xydata()[1]) for line in axes.lines]
+    assert tips == pytest.approx([cmath.rect(1, angle) for angle in angles])
+
+
+@pytest.mark.parametrize("width", [0.5, 3.0, 7.0])
+def test_a_sector_is_as_wide_as_its_angles_up_to_a_whole_turn(width):
+    axes = Figure().subplots()
+    draw_clock(axes, [], sector=(1.0, 1.0 + width))
+    sector = axes.patches[1]
+    drawn = math.radians(sector.theta2 - sector.theta1)
+    assert drawn == pytest.approx(min(width, 2 * math.pi))
+
+
+def test_boxes_stand_side_by_side_each_around_its_text():
+    axes = Figure().subplots()
+    draw_boxes(axes, ["a", "b"], x=3, y=1, colors=["C1", "C2"])
+    for place, (box, text) in enumerate(zip(axes.patches, axes.texts, strict=True)):
+        left, right = box.get_x(), box.get_x() + box.get_width()
+        assert 3 + place <= left < text.get_position()[0] < right <= 4 + place
+        color = matplotlib.colors.to_rgb(f"C{place + 1}")
+        assert box.get_facecolor()[:3] == color
 
 
 @pytest.fixture
