@@ -23,7 +23,8 @@ from torch.testing import assert_close
 from transformers.models.llama import LlamaConfig
 from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
 
-from book._ext import explorers, pdf
+from book._ext import config_reader, configurations, explorers, pdf
+from embeddings_lib import rotary_from_config
 from embeddings_lib.experiments.word_vectors import WordVectors
 from embeddings_lib.model_shape import BYTES
 from embeddings_lib.notebook import COLOURS, show_tokens
@@ -46,6 +47,7 @@ from tests.browser import (
     served,
 )
 from tests.conftest import build
+from tests.test_configurations import without
 
 
 @pytest.fixture(scope="module")
@@ -459,6 +461,7 @@ ENTERED = {
     "rotary": {"m": 9, "n": 2, "base": 50},
     "wavelengths": {"scaling": False, "base": 20_000},
     "sizes": {"layers": 7, "dtype": "bfloat16"},
+    "config": {"preset": "Mistral 7B", "seq": 4096, "dtype": "float32"},
     "words": {"word": "france", "inputs": False},
 }
 KEPT = """values => {
@@ -1130,6 +1133,213 @@ def test_the_calculator_refuses_heads_that_do_not_divide(tab):
     assert visit.text(".explorer-error") == (
         "layers must be a whole number from 1 to 10,000; got nothing."
     )
+
+
+# The kinds of layers that the reader shows: each heading, each rotation, each pair.
+TURNS = """file => {
+    const place = document.querySelector(".explorer [name=config]");
+    place.value = file;
+    place.dispatchEvent(new Event("input", { bubbles: true }));
+    const error = document.querySelector(".explorer-error");
+    const cells = (part, rows) => [...part.querySelectorAll(`${rows} tbody tr`)]
+        .map(row => [...row.cells].map(cell => cell.textContent));
+    return {
+        error: error.hidden ? null : error.textContent,
+        kinds: [...document.querySelectorAll(".explorer section")].map(part => ({
+            heading: part.querySelector("h2").textContent,
+            rotation: Object.fromEntries(cells(part, "section > table")),
+            pairs: cells(part, "details table"),
+        })),
+    };
+}"""
+
+
+def layers_named(heading):
+    """The layers of "3 of 5 layers: 0–1, 4"."""
+    parts = [part.split("–") for part in heading.partition(": ")[2].split(", ")]
+    return [n for part in parts for n in range(int(part[0]), int(part[-1]) + 1)]
+
+
+def assert_the_reader_says(shown, config):
+    kinds = configurations.kinds(config)
+    assert len(shown) == len(kinds)
+    for (turning, layers), part in zip(kinds.items(), shown, strict=True):
+        if len(kinds) > 1:
+            assert layers_named(part["heading"]) == layers
+        else:
+            assert part["heading"] == "Every layer"
+        if turning is None:
+            assert part["pairs"] == []
+            continue
+        longest = configurations.longest_text(config)
+        rotary = rotary_from_config(config, layer=layers[0], seq=longest)
+        rates = torch.tensor([number(cells[1]) for cells in part["pairs"]])
+        assert_close(rates.double(), rotary.angles.rates, rtol=1e-5, atol=0)
+        said = part["rotation"]
+        assert said["type"] == turning.scaling
+        assert number(said["base"]) == turning.base
+        features = f"{turning.rotary_dim} of {turning.head_dim}"
+        assert said["features that turn"] == features
+        assert said["a pair is in"] == turning.layout
+        assert number(said["queries and keys grow by"]) == pytest.approx(
+            turning.growth, rel=1e-5
+        )
+        assert number(said["slowest wave, in tokens"]) == pytest.approx(
+            turning.slowest, rel=1e-5
+        )
+
+
+def test_the_reader_of_configurations_says_what_the_library_says(tab):
+    visit = tab.open("book/explore/config.html")
+    before = len(visit.asked)
+    for name, row in configurations.published().items():
+        visit.enter(preset=name)
+        text = visit.page.locator("[name=config]").input_value()
+        shown = visit.page.evaluate(TURNS, text)
+        assert shown["error"] is None, name
+        config = json.loads(text)
+        assert config.items() >= row["config"].items(), name
+        assert_the_reader_says(shown["kinds"], config)
+    assert len(visit.asked) == before  # nothing left the page
+    assert visit.problems == []
+
+
+def keys_of(config):
+    inner = [keys_of(value) for value in config.values() if isinstance(value, dict)]
+    return {*config}.union(*inner)
+
+
+# Without these a file is of no layer, or of nothing.
+WHOLE = {"text_config", "num_hidden_layers", "n_layer"}
+
+
+def test_the_reader_refuses_a_file_where_the_library_does(tab):
+    visit = tab.open("book/explore/config.html")
+    refused = 0
+    for name, row in configurations.published().items():
+        for key in sorted(keys_of(row["config"]) - WHOLE):
+            less = without(row["config"], key)
+            shown = visit.page.evaluate(TURNS, json.dumps(less))
+            try:
+                configurations.kinds(less)
+            except ValueError:
+                refused += 1
+                assert shown["error"], f"{name} without {key}"
+            else:
+                assert shown["error"] is None, f"{name} without {key}"
+                assert_the_reader_says(shown["kinds"], less)
+    assert refused > 50
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("Phi-2", {"partial_rotary_factor": 0}, "partial_rotary_factor must be above"),
+        ("Phi-2", {"partial_rotary_factor": 0.01}, "rotary_dim must be even"),
+        ("Phi-2", {"model_type": "phi-msft"}, "model_type must be .*; got 'phi-msft'"),
+        ("Phi-2", {"hidden_size": "big"}, "hidden_size must be numeric; got 'big'"),
+        ("Llama 2 7B", {"rope_theta": 1}, "rope_theta must be above 1; got 1"),
+        ("Llama 2 7B", {"rope_theta": "1e4"}, "rope_theta must be numeric"),
+        ("Llama 2 7B", {"rope_scaling": 4}, "rope_scaling must hold keys .*; got 4"),
+        (
+            "Hunyuan 7B",
+            {"rope_scaling": {"type": "xdrope"}},
+            "rope_type .*got 'xdrope'",
+        ),
+        ("Qwen3 0.6B", {"rope_scaling": {"long_mscale": 1.2}}, "got long_mscale"),
+        (
+            "Qwen3 0.6B",
+            {"rope_scaling": {"factor": 4}},
+            "rope_type must be given",
+        ),
+        ("Qwen3 0.6B", {"num_hidden_layers": 2.5}, "num_hidden_layers must be a whole"),
+        ("Gemma 3 1B", {"sliding_window_pattern": "L"}, "window_pattern must be a who"),
+        (
+            "Llama 3.1 8B",
+            {"rope_scaling": {"type": "llama3", "factor": 8}},
+            "'llama3' must have the keys .*; this one lacks original_max_position_emb",
+        ),
+        (
+            "Llama 3.1 8B",
+            {"rope_scaling": {"type": "linear", "factor": 0.5}},
+            "factor must be at least 1, because rates only become slower; got 0.5",
+        ),
+        (
+            "Qwen2.5 3B",
+            {"rope_scaling": {"type": "yarn", "factor": 4, "mscale": 1}},
+            "mscale and mscale_all_dim must stand together",
+        ),
+    ],
+)
+def test_the_reader_names_the_key_that_it_cannot_read(tab, name, change, message):
+    visit = tab.open("book/explore/config.html")
+    config = configurations.published()[name]["config"] | change
+    shown = visit.page.evaluate(TURNS, json.dumps(config))
+    assert re.search(message, shown["error"])
+
+
+def test_without_a_number_of_layers_each_type_is_shown(tab):
+    visit = tab.open("book/explore/config.html")
+    config = without(
+        configurations.published()["Gemma 3 1B"]["config"], "num_hidden_layers"
+    )
+    shown = visit.page.evaluate(TURNS, json.dumps(config))["kinds"]
+    assert [part["heading"] for part in shown] == [
+        "full_attention",
+        "sliding_attention",
+    ]
+    for part in shown:
+        rotary = rotary_from_config(config, layer=part["heading"])
+        assert number(part["rotation"]["base"]) == rotary.base
+
+
+def test_what_is_not_a_file_is_no_riddle(tab):
+    visit = tab.open("book/explore/config.html")
+    visit.enter(config='{"model_type": }')
+    assert visit.text(".explorer-error").startswith("config.json must be JSON, and")
+    visit.enter(config="[1, 2]")
+    assert visit.text(".explorer-error").startswith("config.json must hold keys in")
+    visit.enter(config='{"model_type": "llama", "head_dim": 8}')
+    assert "the file names no length" in visit.sentence
+
+
+def test_the_reader_counts_the_table_as_the_library_does(tab):
+    visit = tab.open("book/explore/config.html")
+    for name, sized in config_reader.SIZED.items():
+        shape = PUBLISHED[sized]
+        visit.enter(preset=name, dtype="float16")
+        bill = visit.page.locator("table", has_text="The bill of the table")
+        rows = bill.locator("tbody tr").all()
+        said = {
+            row.locator("td").first.inner_text(): row.locator("td").last.inner_text()
+            for row in rows
+        }
+        parts = shape.parameters()
+        table_and_head = parts["token table"] + parts["head"]
+        assert number(said["rows, vocab_size"]) == shape.vocab_size
+        assert number(said["numbers in a row, hidden_size"]) == shape.embed_dim
+        assert number(said["parameters of table and head"]) == table_and_head
+        assert number(said["parameters of the whole model"]) == shape.total()
+        assert number(said["share of table and head"]) == pytest.approx(
+            100 * table_and_head / shape.total(), rel=5e-3
+        )
+        gigabytes, unit = said["bytes in float16"].split()
+        size = {"MB": 1e6, "GB": 1e9}[unit] * number(gigabytes)
+        assert size == pytest.approx(2 * table_and_head, rel=1e-3)
+
+
+def test_each_key_leads_to_the_chapter_that_explains_it(tab, site):
+    visit = tab.open("book/explore/config.html")
+    visit.enter(preset="DeepSeek-V3")
+    keys = set(visit.texts(".explorer-keys code"))
+    assert keys >= keys_of(configurations.published()["DeepSeek-V3"]["config"])
+    links = visit.page.locator(".explorer-keys a").evaluate_all(
+        "all => all.map(a => [a.textContent, new URL(a.href).pathname])"
+    )
+    assert len(links) > 10
+    for name, path in links:
+        assert (site.parent / path.lstrip("/")).is_file(), path
+        assert f"/{name.removeprefix('chapter ').zfill(2)}_" in path
 
 
 ANSWER, C_ALONE, B_PLUS_C, NEAR = 1, 2, 3, 4

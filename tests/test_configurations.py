@@ -14,11 +14,14 @@ import pytest
 import torch
 from bs4 import BeautifulSoup
 from torch.testing import assert_close
+from transformers import AutoModelForCausalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
-from book._ext import configurations
+from book._ext import config_reader, configurations
 from embeddings_lib import rotary_from_config
-from embeddings_lib._configurations import _FIXED
+from embeddings_lib._configurations import _FIXED, _KEYS, _OTHER_NAMES
+from embeddings_lib.model_shape import ModelShape
+from embeddings_lib.published_models import PUBLISHED
 from tests.notebooks import ROOT
 
 ROWS = {name: row["config"] for name, row in configurations.published().items()}
@@ -384,3 +387,52 @@ def test_every_key_of_a_file_is_explained_on_the_page(name):
     text = text_part(ROWS[name])
     keys = {*text, *entry_of(ROWS[name])} - SIZES
     assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+# What the explorer of a config.json counts
+
+
+@pytest.mark.parametrize("kind", list(config_reader.BLOCKS))
+def test_the_explorer_counts_the_parameters_of_transformers(kind):
+    sizes = {"vocab_size": 500, "hidden_size": 64, "num_hidden_layers": 3}
+    sizes |= {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
+    tokens = dict.fromkeys(("pad_token_id", "bos_token_id", "eos_token_id"), 0)
+    config = CONFIG_MAPPING[kind](**sizes, **tokens, intermediate_size=96)
+    with torch.device("meta"):
+        theirs = AutoModelForCausalLM.from_config(config)
+    shape = ModelShape(
+        vocab_size=500,
+        embed_dim=64,
+        layers=3,
+        heads=4,
+        kv_heads=2,
+        head_dim=16,
+        mlp_dim=96,
+        gated=True,
+        biases=config_reader.BLOCKS[kind],
+        tied=kind in config_reader.TIED,
+    )
+    assert shape.total() == sum(each.numel() for each in theirs.parameters())
+
+
+@pytest.mark.parametrize("kind", sorted(_FIXED.keys() & CONFIG_MAPPING.keys()))
+def test_the_explorer_knows_whose_head_is_tied(kind):
+    tied = getattr(CONFIG_MAPPING[kind](), "tie_word_embeddings", None)
+    assert tied in (kind in config_reader.TIED, None)
+
+
+@pytest.mark.parametrize("name", config_reader.SIZED)
+def test_the_sizes_of_an_example_are_of_the_same_model(name):
+    config, shape = ROWS[name], PUBLISHED[config_reader.SIZED[name]]
+    assert config["hidden_size"] == shape.embed_dim
+    assert config["num_attention_heads"] == shape.heads
+    assert not config.keys() & config_reader.sizes_in_config(name).keys() - {
+        "num_hidden_layers"
+    }
+
+
+def test_every_key_that_the_library_knows_is_explained_in_the_explorer():
+    about = config_reader.keys_explained()
+    fixed = set().union(*_FIXED.values())
+    unexplained = {*_KEYS, *fixed, *_OTHER_NAMES} - about.keys()
+    assert unexplained <= {"finetuned", "mrope_interleaved", "n_embd", "n_head"}

@@ -23,6 +23,8 @@ from docutils import nodes
 from docutils.parsers.rst import Directive
 from safetensors import safe_open
 
+from book._ext import configurations
+from book._ext.config_reader import readable_configs
 from embeddings_lib import gpt2_encoding
 from embeddings_lib.downloads import AssetError, fetch
 from embeddings_lib.exact_angles import wave_rates
@@ -62,6 +64,7 @@ START = {
         "k": [[0.8, -0.3], [0.2, 0.9], [0.5, 0.7], [0.9, 0.1]],
     },
     "wavelengths": {"preset": "Llama 3.1, 131,072 tokens", "pair": 36},
+    "config": {"preset": "Llama 3.1 8B", "dtype": "bfloat16"},
     "sizes": {
         "preset": "GPT-2 124M",
         "beside": "Llama 2 7B",
@@ -160,7 +163,7 @@ def word_table() -> dict:
     return {"words": " ".join(vectors.words), "dim": rows.shape[1], "rows": packed}
 
 
-FILES = {"tokens": vocabulary, "words": word_table}
+FILES = {"tokens": vocabulary, "words": word_table, "config": readable_configs}
 LINKED = re.compile(r"explore/(\w+)\.html$")
 FOLDED = '<details class="explorer-folded">'
 
@@ -253,6 +256,13 @@ def still_wavelengths(preset, options, **_) -> str:
     return svg(720, height + 40, label, body)
 
 
+def still_config(preset, **_) -> str:
+    config = configurations.published()[preset]["config"]
+    ((kind, _),) = configurations.kinds(config).items()
+    rows = zip(configurations.HEADS[2:7], configurations.described(kind), strict=True)
+    return table(["rotation", preset], [list(row) for row in rows])
+
+
 def still_sizes(preset, dtype, **_) -> str:
     shape = PUBLISHED[preset]
     total = shape.total()
@@ -281,6 +291,7 @@ STILLS = {
     "clock": still_clock,
     "rotary": still_rotary,
     "wavelengths": still_wavelengths,
+    "config": still_config,
     "sizes": still_sizes,
     "words": still_words,
 }
