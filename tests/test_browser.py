@@ -1256,7 +1256,7 @@ def test_the_reader_refuses_a_file_where_the_library_does(tab):
         (
             "Llama 3.1 8B",
             {"rope_scaling": {"type": "llama3", "factor": 8}},
-            "'llama3' must have the keys .*; this one lacks original_max_position_emb",
+            "'llama3' must have the keys .*; this one lacks low_freq_factor, high_f",
         ),
         (
             "Llama 3.1 8B",

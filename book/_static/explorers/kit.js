@@ -289,6 +289,7 @@ const Explorers = (() => {
       const input = form.elements[key];
       if (input?.type === "checkbox") input.checked = value === "true";
       else if (input && offers(input, value)) set(input, value);
+      if (key === "preset") input?.dispatchEvent(new Event("input")); // it fills other fields
     }
   }
 
