@@ -499,7 +499,8 @@ def test_an_address_pasted_on_the_open_page_is_obeyed(tab, name):
     before = shown(visit)
     visit.enter(**ENTERED[name])
     after = shown(visit)
-    state = {key: str(value).lower() for key, value in ENTERED[name].items()}
+    words = {"True": "true", "False": "false"}
+    state = {key: words.get(str(value), value) for key, value in ENTERED[name].items()}
     for address, expected in (("", before), (urlencode(state), after)):
         visit.page.evaluate(
             """hash => new Promise(done => {
